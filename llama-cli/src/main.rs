@@ -1,0 +1,3 @@
+//! Llama 2 at a terminal.
+
+fn main() {}
