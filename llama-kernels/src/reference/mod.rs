@@ -1,0 +1,71 @@
+//! One scalar CPU function per kernel, with the kernel's name: the definition of what that kernel means.
+//!
+//! Written to be read and to be right, never to be fast: sums run in f64, so that a test that
+//! compares a GPU kernel with its reference measures the kernel's rounding alone. Nothing here
+//! touches a GPU; the module is there with `--no-default-features` too.
+//!
+//! Matrices are row-major; a row of `columns` values occupies [`padded`](crate::padded)`(columns)`
+//! places, and the places behind its end are zero, as on the GPU.
+
+mod argmax;
+mod attention;
+mod embed;
+mod gather_rows;
+mod kv;
+mod matmul;
+mod matvec;
+mod rms_norm;
+mod rope;
+mod swiglu;
+mod weight;
+
+pub use argmax::argmax;
+pub use attention::attention;
+pub use embed::embed;
+pub use gather_rows::gather_rows;
+pub use kv::{CacheRow, Heads, PagedKv};
+pub use matmul::matmul;
+pub use matvec::{Epilogue, matvec};
+pub use rms_norm::rms_norm;
+pub use rope::rope;
+pub use swiglu::swiglu;
+pub use weight::decode_rows;
+
+use crate::padded;
+
+/// The rows of a padded matrix, each cut to its `columns` values.
+fn rows(matrix: &[f32], columns: usize) -> impl Iterator<Item = &[f32]> {
+    matrix
+        .chunks_exact(padded(columns))
+        .map(move |row| &row[..columns])
+}
+
+/// As [`rows`], to be written.
+fn rows_mut(matrix: &mut [f32], columns: usize) -> impl Iterator<Item = &mut [f32]> {
+    matrix
+        .chunks_exact_mut(padded(columns))
+        .map(move |row| &mut row[..columns])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{rows, rows_mut};
+
+    /// A padded matrix of the given rows.
+    pub(super) fn matrix(rows: &[&[f32]]) -> Vec<f32> {
+        let columns = rows[0].len();
+        let mut out = vec![0.0; rows.len() * crate::padded(columns)];
+        for (to, from) in rows_mut(&mut out, columns).zip(rows) {
+            to.copy_from_slice(from);
+        }
+        out
+    }
+
+    #[test]
+    fn rows_leave_the_padding_out() {
+        let padded = matrix(&[&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]]);
+        assert_eq!(padded.len(), 64);
+        let back: Vec<&[f32]> = rows(&padded, 3).collect();
+        assert_eq!(back, [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+    }
+}
