@@ -1,0 +1,28 @@
+//! The kernels as operations: one type per kernel, made once with its tensors, recorded in every step.
+//!
+//! `X::new` checks shapes, selects the variant and binds; `x.record(&mut recorder, rows)` adds its dispatches
+//! and allocates nothing. What an operation means is its function in [`reference`](crate::reference).
+//!
+//! Operations that split work by tiles may also write rows of their output past `rows`, up to the tile's end or
+//! the tensor's; such rows hold nothing of worth before and after.
+
+mod argmax;
+mod attention;
+mod embed;
+mod gather_rows;
+mod matmul;
+mod matvec;
+mod rms_norm;
+mod rope;
+mod shape;
+mod swiglu;
+
+pub use argmax::Argmax;
+pub use attention::Attention;
+pub use embed::Embed;
+pub use gather_rows::GatherRows;
+pub use matmul::{Matmul, MatmulOptions};
+pub use matvec::Matvec;
+pub use rms_norm::RmsNorm;
+pub use rope::Rope;
+pub use swiglu::SwiGlu;
