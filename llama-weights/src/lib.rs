@@ -1,1 +1,25 @@
 #![doc = include_str!("../README.md")]
+
+mod checkpoint;
+mod dtype;
+mod error;
+mod format;
+mod generation_config;
+mod hyperparameters;
+mod mapping;
+pub mod quant;
+mod role;
+mod synthetic;
+mod tensor;
+mod values;
+
+pub use checkpoint::Checkpoint;
+pub use dtype::DType;
+pub use error::Error;
+pub use format::Format;
+pub use format::safetensors::HeaderFault;
+pub use generation_config::GenerationConfig;
+pub use hyperparameters::{Hyperparameters, RopeScaling};
+pub use role::{LayerPart, TensorRole};
+pub use tensor::TensorView;
+pub use values::TensorValues;

@@ -1,0 +1,207 @@
+//! What can be wrong with a checkpoint, in sentences that name file, field, expected, found and what to do.
+//!
+//! Text that comes from a file (a name, a value) is quoted with escapes and cut short before it enters a message, so that
+//! every message stays one line and no file can write to a terminal through it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::format::safetensors::HeaderFault;
+
+/// A checkpoint that cannot be used. The message of every variant is one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("{}: expected a readable file, found an error: {source}", path.display())]
+    Io {
+        /// What was opened.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// Nothing there is a known format.
+    #[error(
+        "{}: expected a directory with config.json and model.safetensors (or model.safetensors.index.json), found {found}; \
+         give the directory of a Hugging Face checkpoint", path.display()
+    )]
+    UnknownFormat {
+        /// What was opened.
+        path: PathBuf,
+        /// What is there instead.
+        found: String,
+    },
+    /// A format that is known but cannot be read.
+    #[error("{}: expected safetensors, found {format}, which is not read yet; {advice}", path.display())]
+    NotReadYet {
+        /// What was opened.
+        path: PathBuf,
+        /// The format that is there.
+        format: &'static str,
+        /// How to get a readable checkpoint.
+        advice: &'static str,
+    },
+    /// A JSON file that no model needs to be so long.
+    #[error("{}: expected at most {limit} bytes, found {found}; this is not the file it is named after", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Most bytes that are read.
+        limit: u64,
+        /// The file's length.
+        found: u64,
+    },
+    /// A JSON file that does not parse.
+    #[error("{}: expected a JSON object, found {found}; download the file again", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        found: String,
+    },
+    /// A value that is missing, of the wrong type, out of range, or does not fit the others.
+    #[error("{origin}: {field}: expected {expected}, found {found}; {advice}")]
+    Field {
+        /// The file, or what else gave the value.
+        origin: String,
+        /// The field's name in that file.
+        field: String,
+        /// What would be right.
+        expected: String,
+        /// What is there.
+        found: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A safetensors file whose header lies or whose bytes are missing.
+    #[error("{}: {fault}", path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        fault: HeaderFault,
+    },
+    /// Files that the index names are not there.
+    #[error(
+        "{}: expected {expected} shards beside it, found {} missing: {}; download them into the same directory",
+        path.display(), missing.len(), listed(missing)
+    )]
+    MissingShards {
+        /// The index.
+        path: PathBuf,
+        /// How many shards the index names.
+        expected: usize,
+        /// Every shard that is not there.
+        missing: Vec<String>,
+    },
+    /// The index sends a tensor to a shard that does not hold it.
+    #[error(
+        "{}: weight_map: expected {} in {}, found it {}; the index is not of these shards, download both again",
+        path.display(), Excerpt(tensor), Excerpt(shard),
+        found_in.as_ref().map_or_else(|| "in no shard".to_owned(), |file| format!("in {}", Excerpt(file)))
+    )]
+    WrongShard {
+        /// The index.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The shard that the index names.
+        shard: String,
+        /// The shard that holds it, if one does.
+        found_in: Option<String>,
+    },
+    /// Two shards hold the same tensor.
+    #[error(
+        "{}: expected {} in one shard, found it in {} and in {}; download the checkpoint again",
+        path.display(), Excerpt(tensor), Excerpt(first), Excerpt(second)
+    )]
+    TensorInTwoShards {
+        /// The index.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// One shard.
+        first: String,
+        /// The other shard.
+        second: String,
+    },
+    /// Tensors that the configuration asks for and no file holds.
+    #[error(
+        "{}: expected {expected} tensors by the configuration, found {} missing: {}; {advice}",
+        path.display(), missing.len(), listed(missing)
+    )]
+    MissingTensors {
+        /// The checkpoint.
+        path: PathBuf,
+        /// How many tensors the configuration asks for.
+        expected: usize,
+        /// Every tensor that is missing.
+        missing: Vec<String>,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A tensor of another shape than the configuration gives it.
+    #[error(
+        "{}: {}: expected shape {expected:?} by the configuration, found {found:?}; \
+         weights and configuration are of different models", path.display(), Excerpt(tensor)
+    )]
+    TensorShape {
+        /// The file that holds the tensor.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The shape by the hyperparameters.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        found: Vec<usize>,
+    },
+    /// A tensor stored in a type that cannot be read.
+    #[error(
+        "{}: {}: expected F32, F16 or BF16, found {found}; convert the checkpoint to one of these", path.display(), Excerpt(tensor)
+    )]
+    TensorType {
+        /// The file that holds the tensor.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The type as the file names it.
+        found: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Error::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// Text from a file, quoted, escaped and cut to 80 characters.
+pub(crate) struct Excerpt<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const CHARACTERS: usize = 80;
+        match self.0.char_indices().nth(CHARACTERS) {
+            None => write!(f, "{:?}", self.0),
+            Some((cut, _)) => write!(f, "{:?}…", &self.0[..cut]),
+        }
+    }
+}
+
+/// The first names of a list, and how many more there are.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 16;
+    let mut text = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| Excerpt(name).to_string())
+        .collect::<Vec<_>>()
+        .join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
+}

@@ -1,0 +1,140 @@
+//! Seeded random weights of any shape, made row by row when they are read: no file, no memory.
+//!
+//! Made for benchmarks and tests: activations and logits stay of order 1 to 10, and nothing says what they mean. The same
+//! seed, shape and type give the same bytes within one version of this crate.
+
+use half::{bf16, f16};
+
+use crate::{DType, LayerPart, TensorRole};
+
+/// Standard deviation of matrices and biases, as Llama's own initialisation has it.
+const DEVIATION: f32 = 0.02;
+/// Norm weights lie within this of 1.
+const NORM_SPREAD: f32 = 0.125;
+
+/// Where the values of one tensor come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seeded {
+    key: u64,
+    dtype: DType,
+    norm: bool,
+}
+
+impl Seeded {
+    pub(crate) fn new(seed: u64, role: TensorRole, dtype: DType) -> Self {
+        Self {
+            key: mix(seed ^ mix(number(role))),
+            dtype,
+            norm: role.is_norm(),
+        }
+    }
+
+    /// Appends one row of `columns` elements in `dtype`'s layout. A value depends on seed, tensor, row and
+    /// column alone, and F32 and F16 give equal values.
+    pub(crate) fn append_row(self, row: usize, columns: usize, out: &mut Vec<u8>) {
+        let mut random = Random(mix(self.key ^ mix(row as u64)));
+        match self.dtype {
+            DType::F32 => {
+                let levels = self.levels().map(|x| x.to_f32().to_le_bytes());
+                append_levels(&levels, columns, &mut random, out);
+            }
+            DType::F16 => {
+                let levels = self.levels().map(f16::to_le_bytes);
+                append_levels(&levels, columns, &mut random, out);
+            }
+            DType::BF16 => {
+                let levels = self
+                    .levels()
+                    .map(|x| bf16::from_f32(x.to_f32()).to_le_bytes());
+                append_levels(&levels, columns, &mut random, out);
+            }
+            DType::Q8_0 => append_q8_0(columns / crate::quant::BLOCK, &mut random, out),
+            DType::Q4_0 => append_q4_0(columns / crate::quant::BLOCK, &mut random, out),
+        }
+    }
+
+    /// The 256 values that a random byte chooses from, evenly spaced: their standard deviation is a third of √3 times
+    /// the largest, hence the √3.
+    fn levels(self) -> [f16; 256] {
+        std::array::from_fn(|byte| {
+            let even = (byte as f32 - 127.5) / 127.5;
+            f16::from_f32(if self.norm {
+                1.0 + even * NORM_SPREAD
+            } else {
+                even * DEVIATION * 3f32.sqrt()
+            })
+        })
+    }
+}
+
+fn append_levels<const N: usize>(
+    levels: &[[u8; N]; 256],
+    columns: usize,
+    random: &mut Random,
+    out: &mut Vec<u8>,
+) {
+    let mut left = columns;
+    while left > 0 {
+        let bytes = random.next().to_le_bytes();
+        let taken = left.min(bytes.len());
+        for byte in &bytes[..taken] {
+            out.extend_from_slice(&levels[usize::from(*byte)]);
+        }
+        left -= taken;
+    }
+}
+
+/// Quants are random bytes without −128; 73.3 is their standard deviation.
+fn append_q8_0(blocks: usize, random: &mut Random, out: &mut Vec<u8>) {
+    let scale = f16::from_f32(DEVIATION / 73.3).to_le_bytes();
+    for _ in 0..blocks {
+        out.extend_from_slice(&scale);
+        for _ in 0..4 {
+            let quants = random.next().to_le_bytes();
+            out.extend(quants.map(|q| if q == 0x80 { 0x81 } else { q }));
+        }
+    }
+}
+
+/// Quants are random nibbles, −8 to 7: 4.64 is their root mean square. Their mean is −½, so the scale's sign is
+/// random too.
+fn append_q4_0(blocks: usize, random: &mut Random, out: &mut Vec<u8>) {
+    let scale = f16::from_f32(DEVIATION / 4.64);
+    for _ in 0..blocks {
+        let [a, b, c] = [random.next(), random.next(), random.next()];
+        let signed = if c & 1 == 0 { scale } else { -scale };
+        out.extend_from_slice(&signed.to_le_bytes());
+        out.extend_from_slice(&a.to_le_bytes());
+        out.extend_from_slice(&b.to_le_bytes());
+    }
+}
+
+/// A number per tensor that does not depend on how the enums are laid out.
+fn number(role: TensorRole) -> u64 {
+    match role {
+        TensorRole::Embedding => 0,
+        TensorRole::OutputNorm => 1,
+        TensorRole::Output => 2,
+        TensorRole::Layer { index, part } => {
+            let parts = LayerPart::ALL.len() as u64;
+            let part = LayerPart::ALL.iter().position(|&p| p == part).unwrap_or(0);
+            3 + index as u64 * parts + part as u64
+        }
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood, 2014): a counter through [`mix`].
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.0)
+    }
+}
+
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,152 @@
+//! One tensor of a checkpoint: its type, shape and rows.
+//!
+//! Rows are the unit because they are what a loader uploads piece by piece: a mapped tensor lends them, a
+//! synthetic one makes them on demand. Nothing here holds a whole tensor on the heap.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+use crate::synthetic::Seeded;
+use crate::{DType, quant};
+
+/// A tensor of an open checkpoint, borrowed from it.
+#[derive(Clone, Copy, Debug)]
+pub struct TensorView<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) dtype: DType,
+    pub(crate) shape: &'a [usize],
+    pub(crate) rows: Rows<'a>,
+}
+
+/// Where a tensor's rows come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rows<'a> {
+    /// All bytes of the tensor, `n_rows · row_bytes` of them.
+    Stored(&'a [u8]),
+    Made(Seeded),
+}
+
+impl<'a> TensorView<'a> {
+    /// The tensor's name in its file.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// How elements are stored.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// `[rows, columns]`, or `[length]`.
+    #[must_use]
+    pub fn shape(&self) -> &'a [usize] {
+        self.shape
+    }
+
+    /// Number of rows; a one-dimensional tensor is one row.
+    #[must_use]
+    pub fn n_rows(&self) -> usize {
+        match self.shape {
+            [rows, _] => *rows,
+            _ => 1,
+        }
+    }
+
+    /// Elements per row.
+    #[must_use]
+    pub fn n_columns(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// Bytes per row in the file's layout.
+    #[must_use]
+    pub fn row_bytes(&self) -> usize {
+        // Checked when the tensor entered the checkpoint: the row is whole blocks and the product fits.
+        self.n_columns() / self.dtype.block_elements() * self.dtype.block_bytes()
+    }
+
+    /// Bytes of the whole tensor.
+    #[must_use]
+    pub fn n_bytes(&self) -> u64 {
+        self.n_rows() as u64 * self.row_bytes() as u64
+    }
+
+    /// Rows as stored: row-major, little-endian, [`TensorView::row_bytes`] each. Query and key rows are
+    /// half-split (rotate-half order) whatever the format. Borrowed where the file is mapped and has that order, made on
+    /// demand for synthetic weights.
+    ///
+    /// # Panics
+    /// Where `rows` leaves `0..n_rows`.
+    #[must_use]
+    pub fn rows(&self, rows: Range<usize>) -> Cow<'a, [u8]> {
+        assert!(
+            rows.start <= rows.end && rows.end <= self.n_rows(),
+            "rows {rows:?} of {} with {} rows",
+            self.name,
+            self.n_rows()
+        );
+        match self.rows {
+            Rows::Stored(bytes) => {
+                let width = self.row_bytes();
+                Cow::Borrowed(&bytes[rows.start * width..rows.end * width])
+            }
+            Rows::Made(seeded) => {
+                let mut bytes = Vec::with_capacity(rows.len() * self.row_bytes());
+                for row in rows {
+                    seeded.append_row(row, self.n_columns(), &mut bytes);
+                }
+                Cow::Owned(bytes)
+            }
+        }
+    }
+
+    /// Rows converted to f32, `rows.len() · n_columns` of them. Replaces what `out` held and keeps its capacity.
+    ///
+    /// # Panics
+    /// Where `rows` leaves `0..n_rows`.
+    pub fn rows_f32(&self, rows: Range<usize>, out: &mut Vec<f32>) {
+        let bytes = self.rows(rows);
+        match self.dtype {
+            DType::F32 => {
+                out.clear();
+                out.extend(
+                    bytes
+                        .chunks_exact(4)
+                        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+                );
+            }
+            DType::F16 => f16_to_f32(&bytes, out),
+            DType::BF16 => {
+                out.clear();
+                out.extend(
+                    bytes
+                        .chunks_exact(2)
+                        .map(|b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16)),
+                );
+            }
+            DType::Q8_0 => quant::dequantize_q8_0(&bytes, out),
+            DType::Q4_0 => quant::dequantize_q4_0(&bytes, out),
+        }
+    }
+}
+
+/// A file's f16 need not be aligned: they pass through a small array, on which the `half` crate uses the
+/// processor's conversion where it has one.
+fn f16_to_f32(bytes: &[u8], out: &mut Vec<f32>) {
+    const AT_ONCE: usize = 512;
+    let mut halves = [f16::ZERO; AT_ONCE];
+    out.clear();
+    out.resize(bytes.len() / 2, 0.0);
+    for (bytes, floats) in bytes.chunks(2 * AT_ONCE).zip(out.chunks_mut(AT_ONCE)) {
+        let halves = &mut halves[..floats.len()];
+        for (half, b) in halves.iter_mut().zip(bytes.chunks_exact(2)) {
+            *half = f16::from_le_bytes([b[0], b[1]]);
+        }
+        halves.convert_to_f32_slice(floats);
+    }
+}
