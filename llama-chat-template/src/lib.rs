@@ -1,1 +1,20 @@
 #![doc = include_str!("../README.md")]
+
+mod config;
+mod control;
+mod error;
+mod jinja;
+mod known;
+mod llama2;
+mod message;
+mod python;
+mod segment;
+mod special_tokens;
+mod template;
+mod to_json;
+
+pub use error::{Error, ErrorKind};
+pub use message::{Message, Role, parse_messages};
+pub use segment::Segment;
+pub use special_tokens::SpecialTokens;
+pub use template::{ChatTemplate, RenderOptions};
