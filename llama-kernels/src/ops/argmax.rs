@@ -1,12 +1,13 @@
 //! Greedy choice on the GPU.
 
-use super::shape::{expect_at_least, fold};
+use super::shape::{expect_at_least, fold, within};
 use crate::{Dispatch, Error, Gpu, Recorder, Tensor};
 
 /// The largest value's index of each row; its meaning is [`reference::argmax`](crate::reference::argmax).
 #[derive(Debug)]
 pub struct Argmax {
     dispatch: Dispatch,
+    max_rows: usize,
 }
 
 #[repr(C)]
@@ -40,12 +41,15 @@ impl Argmax {
         ];
         Ok(Argmax {
             dispatch: gpu.pipeline(variant)?.bind(gpu, "argmax", operands)?,
+            max_rows: logits.rows(),
         })
     }
 
     /// Chooses for the first `rows` rows.
     pub fn record(&self, recorder: &mut Recorder, rows: usize) {
-        let [x, y] = fold(rows as u32);
-        recorder.dispatch(&self.dispatch, [x, y, 1]);
+        if within(recorder, "argmax", rows, self.max_rows) {
+            let [x, y] = fold(rows as u32);
+            recorder.dispatch(&self.dispatch, [x, y, 1]);
+        }
     }
 }

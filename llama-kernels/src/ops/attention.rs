@@ -1,6 +1,6 @@
 //! Causal attention over the paged KV cache.
 
-use super::shape::{expect, expect_at_least, expect_heads, fold};
+use super::shape::{expect, expect_at_least, expect_heads, fold, within};
 use crate::{
     Dispatch, Error, Gpu, KvCache, Recorder, StepBuffer, Tensor, kv_row, reference::Heads,
 };
@@ -12,6 +12,7 @@ pub struct Attention {
     dispatch: Dispatch,
     n_heads: u32,
     units_per_group: u32,
+    max_rows: usize,
 }
 
 impl Attention {
@@ -63,14 +64,17 @@ impl Attention {
             dispatch,
             n_heads: heads.n_heads as u32,
             units_per_group: if alone { variant.workgroup_size[0] } else { 1 },
+            max_rows: step.layout().max_rows,
         })
     }
 
     /// Attends for the first `rows` rows of the step.
     pub fn record(&self, recorder: &mut Recorder, rows: usize) {
-        let units = rows as u32 * self.n_heads;
-        let [x, y] = fold(units.div_ceil(self.units_per_group));
-        recorder.dispatch(&self.dispatch, [x, y, 1]);
+        if within(recorder, "attention", rows, self.max_rows) {
+            let units = rows as u32 * self.n_heads;
+            let [x, y] = fold(units.div_ceil(self.units_per_group));
+            recorder.dispatch(&self.dispatch, [x, y, 1]);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Token embedding: the first kernel of a step.
 
-use super::shape::{expect, expect_at_least};
+use super::shape::{expect, expect_at_least, within};
 use crate::{Dispatch, Error, Gpu, Recorder, StepBuffer, Tensor, WeightMatrix};
 
 /// Rows of a table by the tokens of a step; its meaning is [`reference::embed`](crate::reference::embed).
@@ -8,6 +8,7 @@ use crate::{Dispatch, Error, Gpu, Recorder, StepBuffer, Tensor, WeightMatrix};
 pub struct Embed {
     pieces: Vec<Dispatch>,
     groups: u32,
+    max_rows: usize,
 }
 
 #[repr(C)]
@@ -59,13 +60,16 @@ impl Embed {
         Ok(Embed {
             pieces: pieces.collect::<Result<_, Error>>()?,
             groups: blocks.div_ceil(variant.workgroup_size[0]),
+            max_rows: step.layout().max_rows,
         })
     }
 
     /// Writes the first `rows` rows of `out`.
     pub fn record(&self, recorder: &mut Recorder, rows: usize) {
-        for piece in &self.pieces {
-            recorder.dispatch(piece, [self.groups, rows as u32, 1]);
+        if within(recorder, "embed", rows, self.max_rows) {
+            for piece in &self.pieces {
+                recorder.dispatch(piece, [self.groups, rows as u32, 1]);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Gathering of the rows whose logits are wanted.
 
-use super::shape::expect;
+use super::shape::{expect, expect_at_least, within};
 use crate::{Dispatch, Error, Gpu, Recorder, StepBuffer, Tensor};
 
 /// Packs the wanted rows of a step; its meaning is [`reference::gather_rows`](crate::reference::gather_rows).
@@ -8,6 +8,7 @@ use crate::{Dispatch, Error, Gpu, Recorder, StepBuffer, Tensor};
 pub struct GatherRows {
     dispatch: Dispatch,
     groups: u32,
+    max_rows: usize,
 }
 
 #[repr(C)]
@@ -24,6 +25,7 @@ impl GatherRows {
     /// [`Error::Shape`] if the shapes do not fit; any of the GPU's errors.
     pub fn new(gpu: &Gpu, x: &Tensor, step: &StepBuffer, out: &Tensor) -> Result<Self, Error> {
         expect("gather_rows", "columns of out", x.columns(), out.columns())?;
+        expect_at_least("gather_rows", "rows of x", step.layout().max_rows, x.rows())?;
         let variant = gpu.select("gather_rows", &[])?;
         let words = (x.stride() / 4) as u32;
         let args = Args { words, pad: [0; 3] };
@@ -37,11 +39,14 @@ impl GatherRows {
         Ok(GatherRows {
             dispatch: gpu.pipeline(variant)?.bind(gpu, "gather_rows", operands)?,
             groups: words.div_ceil(variant.workgroup_size[0]),
+            max_rows: out.rows().min(step.layout().max_rows),
         })
     }
 
     /// Gathers the first `wanted` of the step's wanted rows.
     pub fn record(&self, recorder: &mut Recorder, wanted: usize) {
-        recorder.dispatch(&self.dispatch, [self.groups, wanted as u32, 1]);
+        if within(recorder, "gather_rows", wanted, self.max_rows) {
+            recorder.dispatch(&self.dispatch, [self.groups, wanted as u32, 1]);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Matrix × matrix, and the choice between it and matrix × vector.
 
 use super::matvec::Matvec;
-use super::shape::{expect, expect_at_least};
+use super::shape::{expect, expect_at_least, within};
 use crate::{Dispatch, Error, Gpu, Recorder, Tensor, Variant, WeightMatrix};
 
 /// `out = x Wᵀ (+ bias) (+ out)` for any number of rows: few go through [`Matvec`], more through the tiled
@@ -11,6 +11,7 @@ pub struct Matmul {
     few: Matvec,
     /// None where `x` has no room for as many rows as tiles pay for.
     many: Option<Tiled>,
+    max_rows: usize,
 }
 
 /// What a product adds to `x Wᵀ`.
@@ -47,8 +48,13 @@ impl Matmul {
         let constant = |name| variant.constant(name).unwrap_or(1);
         let least_rows = constant("LEAST_X_ROWS") as usize;
         let few = Matvec::new(gpu, weight, x, out, options)?;
-        if x.rows().min(out.rows()) < least_rows {
-            return Ok(Matmul { few, many: None });
+        let max_rows = x.rows();
+        if max_rows < least_rows {
+            return Ok(Matmul {
+                few,
+                many: None,
+                max_rows,
+            });
         }
         let rows_per_group = constant("TILE_ROWS");
         let pieces = Piece::all(gpu, variant, "matmul", weight, x, out, options)?;
@@ -62,11 +68,15 @@ impl Matmul {
                 x_rows_per_group: constant("TILE_X_ROWS"),
                 least_rows,
             }),
+            max_rows,
         })
     }
 
     /// Computes the first `rows` rows of `out`.
     pub fn record(&self, recorder: &mut Recorder, rows: usize) {
+        if !within(recorder, "matmul", rows, self.max_rows) {
+            return;
+        }
         match &self.many {
             Some(tiled) if rows >= tiled.least_rows => {
                 let y = (rows as u32).div_ceil(tiled.x_rows_per_group);

@@ -1,13 +1,14 @@
 //! Matrix × vector, for one or a few rows.
 
 use super::matmul::{MatmulOptions, Piece};
-use super::shape::fold;
+use super::shape::{fold, within};
 use crate::{Dispatch, Error, Gpu, Recorder, Tensor, WeightMatrix};
 
 /// A product with each row on its own; its meaning is [`reference::matvec`](crate::reference::matvec).
 #[derive(Debug)]
 pub struct Matvec {
     pieces: Vec<(Dispatch, [u32; 2])>,
+    max_rows: usize,
 }
 
 /// Rows of the matrix that an invocation, or a workgroup, of the kernel computes.
@@ -36,13 +37,16 @@ impl Matvec {
         });
         Ok(Matvec {
             pieces: sized.collect::<Result<_, Error>>()?,
+            max_rows: x.rows(),
         })
     }
 
     /// Computes the first `rows` rows of `out`.
     pub fn record(&self, recorder: &mut Recorder, rows: usize) {
-        for (dispatch, [x, y]) in &self.pieces {
-            recorder.dispatch(dispatch, [*x, *y, rows as u32]);
+        if within(recorder, "matvec", rows, self.max_rows) {
+            for (dispatch, [x, y]) in &self.pieces {
+                recorder.dispatch(dispatch, [*x, *y, rows as u32]);
+            }
         }
     }
 }

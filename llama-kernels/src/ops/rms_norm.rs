@@ -1,6 +1,6 @@
 //! RMSNorm.
 
-use super::shape::{expect, fold};
+use super::shape::{expect, fold, within};
 use crate::{Dispatch, Error, Gpu, Recorder, Tensor};
 
 /// A norm of rows; its meaning is [`reference::rms_norm`](crate::reference::rms_norm).
@@ -8,6 +8,7 @@ use crate::{Dispatch, Error, Gpu, Recorder, Tensor};
 pub struct RmsNorm {
     dispatch: Dispatch,
     rows_per_group: u32,
+    max_rows: usize,
 }
 
 #[repr(C)]
@@ -34,8 +35,9 @@ impl RmsNorm {
         expect("rms_norm", "columns of scale", x.columns(), scale.columns())?;
         expect("rms_norm", "columns of out", x.columns(), out.columns())?;
         let variant = gpu.select("rms_norm", &[])?;
+        let max_rows = x.rows().min(out.rows());
         let args = Args {
-            max_rows: x.rows().min(out.rows()) as u32,
+            max_rows: max_rows as u32,
             words: (x.stride() / 4) as u32,
             columns: x.columns() as u32,
             eps,
@@ -52,12 +54,15 @@ impl RmsNorm {
         Ok(RmsNorm {
             dispatch,
             rows_per_group: if alone { variant.workgroup_size[0] } else { 1 },
+            max_rows,
         })
     }
 
     /// Norms the first `rows` rows.
     pub fn record(&self, recorder: &mut Recorder, rows: usize) {
-        let [x, y] = fold((rows as u32).div_ceil(self.rows_per_group));
-        recorder.dispatch(&self.dispatch, [x, y, 1]);
+        if within(recorder, "rms_norm", rows, self.max_rows) {
+            let [x, y] = fold((rows as u32).div_ceil(self.rows_per_group));
+            recorder.dispatch(&self.dispatch, [x, y, 1]);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Rotary position embedding and the write to the KV cache.
 
 use super::attention::HeadsArgs;
-use super::shape::expect_heads;
+use super::shape::{expect_heads, within};
 use crate::{
     Dispatch, Error, Gpu, KvCache, Recorder, StepBuffer, Tensor, kv_row, reference::Heads,
 };
@@ -12,6 +12,7 @@ use crate::{
 pub struct Rope {
     dispatch: Dispatch,
     groups: u32,
+    max_rows: usize,
 }
 
 impl Rope {
@@ -43,11 +44,14 @@ impl Rope {
         Ok(Rope {
             dispatch,
             groups: units.div_ceil(variant.workgroup_size[0]),
+            max_rows: step.layout().max_rows,
         })
     }
 
     /// Rotates and stores the first `rows` rows of the step.
     pub fn record(&self, recorder: &mut Recorder, rows: usize) {
-        recorder.dispatch(&self.dispatch, [self.groups, rows as u32, 1]);
+        if within(recorder, "rope", rows, self.max_rows) {
+            recorder.dispatch(&self.dispatch, [self.groups, rows as u32, 1]);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Checks of shapes, and the arithmetic of dispatch sizes.
 
-use crate::{Error, KvCache, StepBuffer, Tensor, reference::Heads};
+use crate::{Error, KvCache, Recorder, StepBuffer, Tensor, reference::Heads};
 
 /// Workgroups that one dimension of a dispatch may have: what WebGPU grants everywhere.
 const MAX_GROUPS: u32 = 65_535;
@@ -74,6 +74,20 @@ pub(super) fn expect_heads(
         layout.page_size,
         cache.page_size(),
     )
+}
+
+/// Whether tensors hold as many rows as are to be recorded. Where they do not, the recorder keeps the error:
+/// the kernels check no row against its tensor.
+pub(super) fn within(
+    recorder: &mut Recorder,
+    op: &'static str,
+    rows: usize,
+    max_rows: usize,
+) -> bool {
+    if rows > max_rows {
+        recorder.refuse(mismatch(op, "rows", format!("at most {max_rows}"), rows));
+    }
+    rows <= max_rows
 }
 
 fn mismatch(op: &'static str, what: &str, expected: String, found: usize) -> Error {

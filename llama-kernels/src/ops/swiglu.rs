@@ -1,6 +1,6 @@
 //! SwiGLU.
 
-use super::shape::{expect, expect_at_least};
+use super::shape::{expect, expect_at_least, within};
 use crate::{Dispatch, Error, Gpu, Recorder, Tensor};
 
 /// The gate of the feed-forward part; its meaning is [`reference::swiglu`](crate::reference::swiglu).
@@ -8,6 +8,7 @@ use crate::{Dispatch, Error, Gpu, Recorder, Tensor};
 pub struct SwiGlu {
     dispatch: Dispatch,
     groups: u32,
+    max_rows: usize,
 }
 
 #[repr(C)]
@@ -44,11 +45,14 @@ impl SwiGlu {
         Ok(SwiGlu {
             dispatch: gpu.pipeline(variant)?.bind(gpu, "swiglu", operands)?,
             groups: (ffn as u32).div_ceil(variant.workgroup_size[0]),
+            max_rows: gate_up.rows(),
         })
     }
 
     /// Computes the first `rows` rows.
     pub fn record(&self, recorder: &mut Recorder, rows: usize) {
-        recorder.dispatch(&self.dispatch, [self.groups, rows as u32, 1]);
+        if within(recorder, "swiglu", rows, self.max_rows) {
+            recorder.dispatch(&self.dispatch, [self.groups, rows as u32, 1]);
+        }
     }
 }

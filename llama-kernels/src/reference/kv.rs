@@ -42,8 +42,12 @@ pub struct CacheRow<'a> {
     pub pages: &'a [u32],
 }
 
+/// The largest finite f16, at which an f16 cache saturates.
+const LARGEST_HALF: f32 = 65_504.0;
+
 /// Keys and values of one layer: two arrays `[page, kv head, slot, kv_row(head_dim)]`, in f32 whatever
-/// the format, each value rounded as the format rounds.
+/// the format, each value rounded as the format rounds; f16 saturates at ±65504, since an infinity would
+/// make every later score NaN.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PagedKv {
     heads: Heads,
@@ -76,7 +80,10 @@ impl PagedKv {
             for (stored, &written) in stored[start..].iter_mut().zip(written) {
                 *stored = match self.format {
                     KvFormat::F32 => written,
-                    KvFormat::F16 => half::f16::from_f32(written).to_f32(),
+                    KvFormat::F16 => {
+                        let finite = written.clamp(-LARGEST_HALF, LARGEST_HALF);
+                        half::f16::from_f32(finite).to_f32()
+                    }
                 };
             }
         }
@@ -133,8 +140,8 @@ mod tests {
             cache.read(&[1, 2], 17, 1),
             (&[1.0, 2.0][..], &[3.0, 4.0][..])
         );
-        // Page 2, head 1, slot 1, rows of 4: ((2 · 2 + 1) · 16 + 1) · 4.
-        assert_eq!(cache.keys()[324..326], [1.0, 2.0]);
+        // Page 2, head 1, slot 1, rows of 8: ((2 · 2 + 1) · 16 + 1) · 8.
+        assert_eq!(cache.keys()[648..650], [1.0, 2.0]);
         assert_eq!(cache.values().iter().filter(|&&v| v != 0.0).count(), 2);
     }
 
@@ -150,6 +157,10 @@ mod tests {
         let (key, value) = cache.read(&[0], 0, 0);
         assert_eq!(key, [2048.0, 1.0]);
         assert_eq!(value, [0.099_975_586, 1.0]);
+        cache.write(row, 0, &[1e6, -1e6], &[65_519.0, 65_504.0]);
+        let (key, value) = cache.read(&[0], 0, 0);
+        assert_eq!(key, [65_504.0, -65_504.0]);
+        assert_eq!(value, [65_504.0, 65_504.0]);
     }
 
     #[test]

@@ -1,0 +1,165 @@
+//! Attention over the paged cache.
+
+use crate::compare::close;
+use crate::inputs::{Random, step, tensor};
+use libtest_mimic::Failed;
+use llama_kernels::{
+    Gpu, KvCache, KvFormat, StepRow, TokenSource, ops, padded,
+    reference::{self, CacheRow, Heads, PagedKv},
+};
+
+pub fn check(gpu: &Gpu) -> Result<(), Failed> {
+    for format in [KvFormat::F32, KvFormat::F16] {
+        // Heads, page size, and the positions that each sequence holds: under, at and over blocks of 4 and 64.
+        let cases: [(Heads, usize, &[usize]); 6] = [
+            (heads(4, 2, 24), 16, &[1, 37, 4]),
+            (heads(3, 3, 80), 16, &[65, 64]),
+            (heads(8, 1, 6), 32, &[129]),
+            (heads(1, 1, 2), 16, &[5]),
+            (heads(2, 1, 128), 128, &[200]),
+            (heads(2, 2, 256), 16, &[66]),
+        ];
+        for (heads, page_size, lengths) in cases {
+            check_heads(gpu, heads, format, page_size, lengths)?;
+        }
+    }
+    Ok(())
+}
+
+fn heads(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> Heads {
+    Heads {
+        n_heads,
+        n_kv_heads,
+        head_dim,
+    }
+}
+
+/// Fills a cache through the rope kernel without turning, then attends from every fifth position and the last.
+fn check_heads(
+    gpu: &Gpu,
+    heads: Heads,
+    format: KvFormat,
+    page_size: usize,
+    lengths: &[usize],
+) -> Result<(), Failed> {
+    let mut random = Random((heads.qkv_columns() * page_size) as u64);
+    let pages_of: Vec<usize> = lengths
+        .iter()
+        .map(|length| length.div_ceil(page_size))
+        .collect();
+    let pages = pages_of.iter().sum::<usize>() + 1;
+    let order = random.order(pages);
+    let mut rest = &order[..];
+    let mut tables = Vec::new();
+    for count in pages_of {
+        let (table, others) = rest.split_at(count);
+        tables.push(table);
+        rest = others;
+    }
+    let places = |every: usize| {
+        let of = move |(sequence, &length): (usize, &usize)| {
+            (0..length)
+                .filter(move |position| position % every == 0 || position + 1 == length)
+                .map(move |position| (sequence, position))
+        };
+        lengths
+            .iter()
+            .enumerate()
+            .flat_map(of)
+            .collect::<Vec<(usize, usize)>>()
+    };
+    let cache_rows = |places: &[(usize, usize)]| -> Vec<CacheRow<'_>> {
+        let row = |&(sequence, position): &(usize, usize)| CacheRow {
+            position,
+            pages: tables[sequence],
+        };
+        places.iter().map(row).collect()
+    };
+
+    // Keys up to 3, so that some softmaxes have one heavy position and some have none.
+    let columns = heads.qkv_columns();
+    let all = places(1);
+    let values: Vec<f32> = random
+        .values(all.len() * columns)
+        .iter()
+        .map(|v| 3.0 * v)
+        .collect();
+    let (qkv, mut reference_qkv) = tensor(gpu, "keys", columns, &values)?;
+    let angles = [1.0, 0.0].repeat(all.len() * heads.head_dim / 2);
+    let filling = step(
+        gpu,
+        &step_rows(&all),
+        &tables,
+        page_size,
+        heads.head_dim / 2,
+        &angles,
+    )?;
+    let cache = KvCache::new(
+        gpu,
+        "cache",
+        format,
+        pages,
+        page_size,
+        heads.n_kv_heads,
+        heads.head_dim,
+    )?;
+    let rope = ops::Rope::new(gpu, &qkv, &filling, &cache, heads)?;
+
+    let asked = places(5);
+    let (queries, reference_queries) = tensor(
+        gpu,
+        "queries",
+        columns,
+        &random.values(asked.len() * columns),
+    )?;
+    let angles = [1.0, 0.0].repeat(asked.len() * heads.head_dim / 2);
+    let asking = step(
+        gpu,
+        &step_rows(&asked),
+        &tables,
+        page_size,
+        heads.head_dim / 2,
+        &angles,
+    )?;
+    let out = gpu.tensor("out", asked.len(), heads.columns())?;
+    let attention = ops::Attention::new(gpu, &queries, &asking, &cache, heads, &out)?;
+    let mut recorder = gpu.recorder();
+    rope.record(&mut recorder, all.len());
+    attention.record(&mut recorder, asked.len());
+    gpu.submit(recorder)?;
+
+    let mut reference_cache = PagedKv::new(heads, format, pages, page_size);
+    let angles = [1.0, 0.0].repeat(all.len() * heads.head_dim / 2);
+    reference::rope(
+        &mut reference_qkv,
+        heads,
+        &cache_rows(&all),
+        &angles,
+        &mut reference_cache,
+    );
+    let mut expected = vec![0.0; asked.len() * padded(heads.columns())];
+    let asked_rows = cache_rows(&asked);
+    reference::attention(
+        &reference_queries,
+        heads,
+        &asked_rows,
+        &reference_cache,
+        &mut expected,
+    );
+
+    // Scores below 3 · sqrt(256) = 48 err by a few units of 48 · 2⁻²⁴ = 3e-6, which exp passes on as a relative
+    // error of the weights; values are below 3. Padding must be zero.
+    let found = gpu.read_padded(&out, 0..asked.len())?;
+    let what = format!("attention of {heads:?} {} {lengths:?}", format.name());
+    close(&what, &found, &expected, |_| 2e-5)
+}
+
+fn step_rows(places: &[(usize, usize)]) -> Vec<StepRow> {
+    let row = |&(sequence, position): &(usize, usize)| StepRow {
+        token: TokenSource::Id(0),
+        position: position as u32,
+        sequence: sequence as u32,
+        wants_logits: false,
+    };
+    places.iter().map(row).collect()
+}

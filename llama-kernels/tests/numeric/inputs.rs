@@ -1,0 +1,158 @@
+//! Seeded inputs, each as the GPU's object and as what the reference takes.
+
+use half::f16;
+use llama_kernels::{
+    Error, Gpu, StepBuffer, StepLayout, StepRow, Tensor, TokenSource, WeightFormat, WeightMatrix,
+    padded, reference,
+};
+
+pub const FORMATS: [WeightFormat; 4] = [
+    WeightFormat::F32,
+    WeightFormat::F16,
+    WeightFormat::Q8_0,
+    WeightFormat::Q4_0,
+];
+
+/// SplitMix64 (Steele, Lea and Flood 2014).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn word(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Evenly from [-1, 1).
+    pub fn value(&mut self) -> f32 {
+        (self.word() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    pub fn values(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| self.value()).collect()
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.word() % bound as u64) as usize
+    }
+
+    /// The numbers 0 .. count in some order.
+    pub fn order(&mut self, count: usize) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..count as u32).collect();
+        for i in (1..count).rev() {
+            order.swap(i, self.below(i + 1));
+        }
+        order
+    }
+}
+
+/// Rows of `columns` values with each row padded, as the reference takes them.
+pub fn pad(values: &[f32], columns: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(values.len() / columns * padded(columns));
+    for row in values.chunks_exact(columns) {
+        out.extend_from_slice(row);
+        out.resize(out.len() + padded(columns) - columns, 0.0);
+    }
+    out
+}
+
+/// The values of padded rows.
+pub fn unpad(rows: &[f32], columns: usize) -> Vec<f32> {
+    rows.chunks_exact(padded(columns))
+        .flat_map(|row| &row[..columns])
+        .copied()
+        .collect()
+}
+
+/// A tensor of the given values, and the same padded.
+pub fn tensor(
+    gpu: &Gpu,
+    label: &str,
+    columns: usize,
+    values: &[f32],
+) -> Result<(Tensor, Vec<f32>), Error> {
+    let tensor = gpu.tensor(label, values.len() / columns, columns)?;
+    gpu.write_f32(&tensor, 0, values)?;
+    Ok((tensor, pad(values, columns)))
+}
+
+/// Whether matrices of this format can have rows of `columns` values.
+pub fn holds(format: WeightFormat, columns: usize) -> bool {
+    let by_block = matches!(format, WeightFormat::Q8_0 | WeightFormat::Q4_0);
+    !by_block || columns.is_multiple_of(32)
+}
+
+/// A random matrix in a format, and its decoded rows.
+pub fn weights(
+    gpu: &Gpu,
+    format: WeightFormat,
+    rows: usize,
+    columns: usize,
+    random: &mut Random,
+) -> Result<(WeightMatrix, Vec<f32>), Error> {
+    let bytes = file_rows(format, rows, columns, random);
+    let matrix = WeightMatrix::new(gpu, "weights", format, rows, columns)?;
+    matrix.write_rows(gpu, 0, &bytes)?;
+    let mut decoded = Vec::new();
+    reference::decode_rows(format, columns, &bytes, &mut decoded);
+    Ok((matrix, decoded))
+}
+
+/// Random rows in the file's layout of a format; every quant and sign occurs.
+fn file_rows(format: WeightFormat, rows: usize, columns: usize, random: &mut Random) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(rows * format.file_row_bytes(columns));
+    let mut block = |random: &mut Random, quants: usize| {
+        bytes.extend(f16::from_f32(random.value() / 16.0).to_le_bytes());
+        bytes.extend((0..quants).map(|_| random.word() as u8));
+    };
+    match format {
+        WeightFormat::Q8_0 => (0..rows * columns / 32).for_each(|_| block(random, 32)),
+        WeightFormat::Q4_0 => (0..rows * columns / 32).for_each(|_| block(random, 16)),
+        WeightFormat::F32 => {
+            for _ in 0..rows * columns {
+                bytes.extend(random.value().to_le_bytes());
+            }
+        }
+        WeightFormat::F16 => {
+            for _ in 0..rows * columns {
+                bytes.extend(f16::from_f32(random.value()).to_le_bytes());
+            }
+        }
+    }
+    bytes
+}
+
+/// A step buffer of the given rows with one page table per sequence; angles are all zero pairs of length
+/// `pairs` unless given.
+pub fn step(
+    gpu: &Gpu,
+    rows: &[StepRow],
+    tables: &[&[u32]],
+    page_size: usize,
+    pairs: usize,
+    angles: &[f32],
+) -> Result<StepBuffer, Error> {
+    let longest = tables.iter().map(|table| table.len()).max().unwrap_or(1);
+    let layout = StepLayout {
+        max_rows: rows.len(),
+        max_sequences: tables.len(),
+        pages_per_sequence: longest,
+        page_size,
+        rope_pairs: pairs,
+    };
+    let mut step = StepBuffer::new(gpu, layout)?;
+    step.write(gpu, rows, tables, angles)?;
+    Ok(step)
+}
+
+/// A row of the only sequence, wanted or not.
+pub fn step_row(token: u32, position: usize, wants_logits: bool) -> StepRow {
+    StepRow {
+        token: TokenSource::Id(token),
+        position: position as u32,
+        sequence: 0,
+        wants_logits,
+    }
+}

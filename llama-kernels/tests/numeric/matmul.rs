@@ -1,0 +1,29 @@
+//! Matrix × matrix.
+
+use crate::inputs::FORMATS;
+use crate::matvec::product;
+use libtest_mimic::Failed;
+use llama_kernels::{Gpu, ops};
+
+pub fn check(gpu: &Gpu) -> Result<(), Failed> {
+    // Rows of x under, at and over a tile of 8 and of 64, all enough for tiles; rows of the matrix likewise.
+    let shapes = [
+        (9, 32, 1),
+        (16, 72, 63),
+        (31, 288, 65),
+        (64, 320, 64),
+        (65, 100, 257),
+        (130, 1_056, 70),
+    ];
+    for format in FORMATS {
+        for shape in shapes {
+            product(gpu, format, shape, |gpu, weight, x, out, options, rows| {
+                let op = ops::Matmul::new(gpu, weight, x, out, options)?;
+                let mut recorder = gpu.recorder();
+                op.record(&mut recorder, rows);
+                Ok(gpu.submit(recorder)?)
+            })?;
+        }
+    }
+    Ok(())
+}
