@@ -1,7 +1,7 @@
 //! An open checkpoint: hyperparameters, and every tensor by its role. Which format it came from no longer matters.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::format::{self, Format, safetensors};
 use crate::synthetic::Seeded;
@@ -131,7 +131,7 @@ impl Checkpoint {
     }
 
     /// The mapped files, in the order of their names; none for synthetic weights.
-    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(safetensors::File::path)
     }
 

@@ -13,7 +13,7 @@ use crate::format::safetensors::HeaderFault;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused.
-    #[error("{}: expected a readable file, found an error: {source}", path.display())]
+    #[error("{}: expected a readable file, found an error: {source}; check that it exists and may be read", path.display())]
     Io {
         /// What was opened.
         path: PathBuf,
@@ -188,6 +188,23 @@ impl fmt::Display for Excerpt<'_> {
             None => write!(f, "{:?}", self.0),
             Some((cut, _)) => write!(f, "{:?}…", &self.0[..cut]),
         }
+    }
+}
+
+/// A parser's message, which may quote the file: escaped and cut to 200 characters.
+pub(crate) struct OneLine<'a>(pub(crate) &'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const CHARACTERS: usize = 200;
+        for c in self.0.chars().take(CHARACTERS) {
+            match c {
+                '"' | '\'' | '\\' => write!(f, "{c}")?,
+                _ => write!(f, "{}", c.escape_debug())?,
+            }
+        }
+        let cut = self.0.chars().nth(CHARACTERS).is_some();
+        f.write_str(if cut { "…" } else { "" })
     }
 }
 

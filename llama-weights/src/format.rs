@@ -5,9 +5,12 @@
 pub(crate) mod huggingface;
 pub(crate) mod safetensors;
 
+use std::ffi::OsString;
 use std::fmt;
+use std::io::Read;
 use std::path::Path;
 
+use crate::error::Excerpt;
 use crate::{Checkpoint, Error};
 
 /// What a checkpoint was read from.
@@ -29,6 +32,100 @@ impl fmt::Display for Format {
     }
 }
 
+const CONVERT_PICKLE: &str = "convert the checkpoint to safetensors with transformers' save_pretrained, or download that form";
+const CONVERT_GGUF: &str = "give the Hugging Face directory that the file was made from";
+
+/// Tells formats apart by what lies at `path`, and opens the checkpoint.
 pub(crate) fn open(path: &Path) -> Result<Checkpoint, Error> {
-    huggingface::open(path)
+    let metadata = std::fs::metadata(path).map_err(|source| Error::io(path, source))?;
+    if metadata.is_dir() {
+        open_directory(path)
+    } else {
+        Err(refuse_file(path, metadata.is_file())?)
+    }
+}
+
+fn open_directory(path: &Path) -> Result<Checkpoint, Error> {
+    let names = std::fs::read_dir(path)
+        .and_then(|entries| {
+            entries
+                .map(|entry| entry.map(|entry| entry.file_name()))
+                .collect::<Result<Vec<_>, _>>()
+        })
+        .map_err(|source| Error::io(path, source))?;
+    let has = |name: &str| names.iter().any(|other| other == name);
+    let has_extension = |extension: &str| {
+        let matches = |name: &&OsString| Path::new(name).extension() == Some(extension.as_ref());
+        names.iter().find(matches).is_some()
+    };
+    let not_read_yet = |format, advice| {
+        Err(Error::NotReadYet {
+            path: path.to_owned(),
+            format,
+            advice,
+        })
+    };
+    if has(huggingface::SINGLE) || has(huggingface::INDEX) {
+        huggingface::open(path)
+    } else if has_extension("gguf") {
+        not_read_yet("a GGUF file", CONVERT_GGUF)
+    } else if has_extension("pth") || has("params.json") {
+        not_read_yet("Meta's consolidated.*.pth", CONVERT_PICKLE)
+    } else if has_extension("bin") && has(huggingface::CONFIG) {
+        not_read_yet("PyTorch's pytorch_model.bin", CONVERT_PICKLE)
+    } else {
+        Err(Error::UnknownFormat {
+            path: path.to_owned(),
+            found: listing(names),
+        })
+    }
+}
+
+/// The error for a path that is a file: which one, the first bytes tell. `Err` is a file that cannot be read.
+fn refuse_file(path: &Path, regular: bool) -> Result<Error, Error> {
+    let mut magic = Vec::new();
+    if regular {
+        std::fs::File::open(path)
+            .and_then(|file| file.take(4).read_to_end(&mut magic))
+            .map_err(|source| Error::io(path, source))?;
+    }
+    let not_read_yet = |format, advice| Error::NotReadYet {
+        path: path.to_owned(),
+        format,
+        advice,
+    };
+    Ok(match magic.as_slice() {
+        b"GGUF" => not_read_yet("a GGUF file", CONVERT_GGUF),
+        b"PK\x03\x04" => not_read_yet("a PyTorch archive", CONVERT_PICKLE),
+        _ => Error::UnknownFormat {
+            path: path.to_owned(),
+            found: if regular {
+                "a file"
+            } else {
+                "neither file nor directory"
+            }
+            .to_owned(),
+        },
+    })
+}
+
+/// What a directory holds, in a message.
+fn listing(mut names: Vec<OsString>) -> String {
+    const SHOWN: usize = 4;
+    if names.is_empty() {
+        return "an empty directory".to_owned();
+    }
+    names.sort();
+    let shown: Vec<String> = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| Excerpt(&name.to_string_lossy()).to_string())
+        .collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let more = if more == 0 {
+        String::new()
+    } else {
+        format!(" and {more} more entries")
+    };
+    format!("a directory with {}{more}", shown.join(", "))
 }

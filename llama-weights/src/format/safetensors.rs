@@ -1,23 +1,20 @@
-//! Safetensors files.
+//! One safetensors file: mapped, its header checked, its tensors listed.
+//!
+//! The header is checked by our own visitor first ([`header`]), because the `safetensors` crate keeps the last of two equal
+//! names and its errors carry no numbers. Then the crate reads it. What the tensors mean is not known here.
 
+mod header;
+
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use safetensors::{Dtype, SafeTensors};
+
 use crate::Error;
+use crate::error::OneLine;
 use crate::mapping::Mapping;
 
-/// What is wrong with a header.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HeaderFault {
-    /// Shorter than the 8 bytes that give the header's length.
-    #[error(
-        "expected at least 8 bytes, found {found}; the file is not safetensors or was cut, download it again"
-    )]
-    TooShort {
-        /// The file's length.
-        found: u64,
-    },
-}
+pub use header::HeaderFault;
 
 /// A mapped file.
 #[derive(Debug)]
@@ -26,19 +23,59 @@ pub(crate) struct File {
     mapping: Mapping,
 }
 
+/// A tensor as the header lists it; its span lies within the file and is as long as shape and type ask for.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    /// Bytes of the file.
+    pub(crate) span: Range<usize>,
+}
+
 impl File {
-    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        Ok(Self {
+    /// Maps a file and reads its header.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Entry>), Error> {
+        let fault = |fault| Error::Header {
             path: path.to_owned(),
-            mapping: Mapping::open(path).map_err(|source| Error::io(path, source))?,
-        })
+            fault,
+        };
+        let mapping = Mapping::open(path).map_err(|source| Error::io(path, source))?;
+        header::check(mapping.bytes()).map_err(fault)?;
+        let entries = read(mapping.bytes()).map_err(fault)?;
+        let file = Self {
+            path: path.to_owned(),
+            mapping,
+        };
+        Ok((file, entries))
     }
 
-    pub(crate) fn path(&self) -> &PathBuf {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
         self.mapping.bytes()
     }
+}
+
+fn read(bytes: &[u8]) -> Result<Vec<Entry>, HeaderFault> {
+    let (header, metadata) =
+        SafeTensors::read_metadata(bytes).map_err(|error| HeaderFault::Refused {
+            found: OneLine(&error.to_string()).to_string(),
+        })?;
+    let data = header::LENGTH_BYTES + header;
+    let mut entries: Vec<Entry> = metadata
+        .tensors()
+        .into_iter()
+        .map(|(name, info)| Entry {
+            name,
+            dtype: info.dtype,
+            shape: info.shape.clone(),
+            span: data + info.data_offsets.0..data + info.data_offsets.1,
+        })
+        .collect();
+    // The crate's map has no order; errors and warnings shall.
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
 }
