@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::message::kind;
+use crate::object::Object;
 use crate::{Error, SpecialTokens};
 
 /// A template's text, if there is one, and what it may call special.
@@ -58,7 +59,11 @@ impl Config {
         let settings: Settings = parse_json(json, origin)?;
         let template = choose_template(settings.chat_template.as_ref(), origin)?;
         let tokens = special_tokens(&settings, origin)?;
-        Ok(Self { template, tokens, origin: origin.to_owned() })
+        Ok(Self {
+            template,
+            tokens,
+            origin: origin.to_owned(),
+        })
     }
 
     /// What the files of a directory say together, each of them optional: `chat_template.jinja` comes before the
@@ -76,7 +81,13 @@ impl Config {
         let path = dir.join("tokenizer.json");
         if let Some(json) = read(&path)? {
             let tokenizer: TokenizerJson = parse_json(&json, &path.display().to_string())?;
-            config.tokens.others.extend(tokenizer.added_tokens.into_iter().filter(|t| t.special).map(|t| t.content));
+            config.tokens.others.extend(
+                tokenizer
+                    .added_tokens
+                    .into_iter()
+                    .filter(|t| t.special)
+                    .map(|t| t.content),
+            );
         }
         let path = dir.join("chat_template.jinja");
         if let Some(template) = read(&path)? {
@@ -104,13 +115,21 @@ fn read(path: &Path) -> Result<Option<String>, Error> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::Read { path: path.to_owned(), source }),
+        Err(source) => Err(Error::Read {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
 fn parse_json<T: DeserializeOwned>(json: &str, origin: &str) -> Result<T, Error> {
-    serde_json::from_str(json.strip_prefix('\u{feff}').unwrap_or(json))
-        .map_err(|source| Error::Json { origin: origin.to_owned(), source })
+    match serde_json::from_str(json.strip_prefix('\u{feff}').unwrap_or(json)) {
+        Ok(Object(value)) => Ok(value),
+        Err(source) => Err(Error::Json {
+            origin: origin.to_owned(),
+            source,
+        }),
+    }
 }
 
 /// The template itself, or the one named `default` of a list.
@@ -120,19 +139,42 @@ fn choose_template(value: Option<&Value>, origin: &str) -> Result<Option<String>
         Some(Value::String(template)) => return Ok(Some(template.clone())),
         Some(Value::Array(list)) => list,
         Some(other) => {
-            return Err(fault(origin, "chat_template", "a string or a list of {name, template}", kind(other)));
+            return Err(fault(
+                origin,
+                "chat_template",
+                "a string or a list of {name, template}",
+                kind(other),
+            ));
         }
     };
     let mut names = Vec::new();
     for (index, entry) in list.iter().enumerate() {
         match (&entry["name"], &entry["template"]) {
-            (Value::String(name), Value::String(template)) if name == "default" => return Ok(Some(template.clone())),
+            (Value::String(name), Value::String(template)) if name == "default" => {
+                return Ok(Some(template.clone()));
+            }
             (Value::String(name), Value::String(_)) => names.push(format!("{name:?}")),
-            _ => return Err(fault(origin, &format!("chat_template[{index}]"), "{name, template}", kind(entry))),
+            _ => {
+                return Err(fault(
+                    origin,
+                    &format!("chat_template[{index}]"),
+                    "{name, template}",
+                    kind(entry),
+                ));
+            }
         }
     }
-    let found = if names.is_empty() { "an empty list".to_owned() } else { names.join(", ") };
-    Err(fault(origin, "chat_template", "a template named \"default\"", &found))
+    let found = if names.is_empty() {
+        "an empty list".to_owned()
+    } else {
+        names.join(", ")
+    };
+    Err(fault(
+        origin,
+        "chat_template",
+        "a template named \"default\"",
+        &found,
+    ))
 }
 
 fn special_tokens(settings: &Settings, origin: &str) -> Result<SpecialTokens, Error> {
@@ -152,10 +194,15 @@ fn special_tokens(settings: &Settings, origin: &str) -> Result<SpecialTokens, Er
         ("cls_token", &settings.cls_token),
         ("mask_token", &settings.mask_token),
     ] {
-        tokens.named.extend(one(field, value)?.map(|text| (field.to_owned(), text)));
+        tokens
+            .named
+            .extend(one(field, value)?.map(|text| (field.to_owned(), text)));
     }
     for (field, value) in [
-        ("additional_special_tokens", &settings.additional_special_tokens),
+        (
+            "additional_special_tokens",
+            &settings.additional_special_tokens,
+        ),
         ("extra_special_tokens", &settings.extra_special_tokens),
     ] {
         match value {
@@ -167,14 +214,23 @@ fn special_tokens(settings: &Settings, origin: &str) -> Result<SpecialTokens, Er
             }
             Some(Value::Object(map)) => {
                 for (name, value) in map {
-                    tokens.named.push((name.clone(), token(value, field, origin)?));
+                    tokens
+                        .named
+                        .push((name.clone(), token(value, field, origin)?));
                 }
             }
             Some(other) => return Err(fault(origin, field, "a list of tokens", kind(other))),
         }
     }
-    let added = settings.added_tokens_decoder.iter().flat_map(BTreeMap::values);
-    tokens.others.extend(added.filter(|token| token.special).map(|token| token.content.clone()));
+    let added = settings
+        .added_tokens_decoder
+        .iter()
+        .flat_map(BTreeMap::values);
+    tokens.others.extend(
+        added
+            .filter(|token| token.special)
+            .map(|token| token.content.clone()),
+    );
     Ok(tokens)
 }
 
@@ -184,10 +240,25 @@ fn token(value: &Value, field: &str, origin: &str) -> Result<String, Error> {
         Value::String(text) => Ok(text.clone()),
         Value::Object(object) => match object.get("content") {
             Some(Value::String(text)) => Ok(text.clone()),
-            Some(other) => Err(fault(origin, &format!("{field}.content"), "a string", kind(other))),
-            None => Err(fault(origin, &format!("{field}.content"), "a string", "nothing")),
+            Some(other) => Err(fault(
+                origin,
+                &format!("{field}.content"),
+                "a string",
+                kind(other),
+            )),
+            None => Err(fault(
+                origin,
+                &format!("{field}.content"),
+                "a string",
+                "nothing",
+            )),
         },
-        other => Err(fault(origin, field, "a string or an object with content", kind(other))),
+        other => Err(fault(
+            origin,
+            field,
+            "a string or an object with content",
+            kind(other),
+        )),
     }
 }
 

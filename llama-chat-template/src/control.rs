@@ -34,7 +34,12 @@ impl ControlTokens {
         let named = [("bos_token", &tokens.bos), ("eos_token", &tokens.eos)]
             .into_iter()
             .filter_map(|(name, text)| text.as_ref().map(|text| (name, text)))
-            .chain(tokens.named.iter().map(|(name, text)| (name.as_str(), text)));
+            .chain(
+                tokens
+                    .named
+                    .iter()
+                    .map(|(name, text)| (name.as_str(), text)),
+            );
 
         let mut numbering = Numbering::default();
         let mut variables = Vec::new();
@@ -50,7 +55,9 @@ impl ControlTokens {
             numbering.number(text, Segment::Control(text.clone()));
         }
 
-        let Numbering { segments, literals, .. } = numbering;
+        let Numbering {
+            segments, literals, ..
+        } = numbering;
         let bytes: usize = literals.iter().map(String::len).sum();
         if segments.len() > MAX_TOKENS || bytes > MAX_BYTES {
             return Err(Error::Config {
@@ -60,7 +67,11 @@ impl ControlTokens {
                 found: format!("{} of {bytes} bytes", segments.len()),
             });
         }
-        Ok(Self { segments, variables, literals })
+        Ok(Self {
+            segments,
+            variables,
+            literals,
+        })
     }
 
     /// The template's source with a marker in place of each special token that is written out in it, the longest
@@ -73,7 +84,10 @@ impl ControlTokens {
             found,
         };
         if let Some(bracket) = find_bracket(source) {
-            return Err(fault("text without noncharacters", format!("U+{:04X}", u32::from(bracket))));
+            return Err(fault(
+                "text without noncharacters",
+                format!("U+{:04X}", u32::from(bracket)),
+            ));
         }
         let searcher = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
@@ -90,7 +104,9 @@ impl ControlTokens {
 
     /// The template's variables: name and marker.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.variables.iter().map(|(name, marker)| (name.as_str(), marker.as_str()))
+        self.variables
+            .iter()
+            .map(|(name, marker)| (name.as_str(), marker.as_str()))
     }
 
     /// The segments of a rendered template, or what a broken marker looks like: a template that slices its
@@ -102,12 +118,16 @@ impl ControlTokens {
             push_text(&mut segments, &rest[..at]);
             let mut marker = rest[at..].chars();
             let segment = match (marker.next(), marker.next(), marker.next()) {
-                (Some(OPEN), Some(number), Some(CLOSE)) => {
-                    u32::from(number).checked_sub(FIRST).and_then(|number| self.segments.get(number as usize))
-                }
+                (Some(OPEN), Some(number), Some(CLOSE)) => u32::from(number)
+                    .checked_sub(FIRST)
+                    .and_then(|number| self.segments.get(number as usize)),
                 _ => None,
             };
-            segments.push(segment.ok_or("a special token was cut into pieces")?.clone());
+            segments.push(
+                segment
+                    .ok_or("a special token was cut into pieces")?
+                    .clone(),
+            );
             rest = marker.as_str();
         }
         push_text(&mut segments, rest);
@@ -118,9 +138,16 @@ impl ControlTokens {
 /// Refuses a message that holds a bracket of ours.
 pub(crate) fn check_messages(messages: &[Message]) -> Result<(), Error> {
     for (index, message) in messages.iter().enumerate() {
-        for (field, text) in [("role", message.role.as_str()), ("content", &message.content)] {
+        for (field, text) in [
+            ("role", message.role.as_str()),
+            ("content", &message.content),
+        ] {
             if let Some(character) = find_bracket(text) {
-                return Err(Error::Marker { index, field, character });
+                return Err(Error::Marker {
+                    index,
+                    field,
+                    character,
+                });
             }
         }
     }
@@ -149,12 +176,14 @@ impl Numbering {
 
 fn marker(number: usize) -> String {
     // `ControlTokens::new` refuses more than MAX_TOKENS, so that the replacement character is never needed.
-    let number = char::from_u32(FIRST.saturating_add(number as u32)).unwrap_or(char::REPLACEMENT_CHARACTER);
+    let number =
+        char::from_u32(FIRST.saturating_add(number as u32)).unwrap_or(char::REPLACEMENT_CHARACTER);
     String::from_iter([OPEN, number, CLOSE])
 }
 
 fn find_bracket(text: &str) -> Option<char> {
-    text.chars().find(|&character| character == OPEN || character == CLOSE)
+    text.chars()
+        .find(|&character| character == OPEN || character == CLOSE)
 }
 
 fn push_text(segments: &mut Vec<Segment>, text: &str) {

@@ -53,7 +53,9 @@ pub enum Error {
     },
 
     /// A message holds one of the tags that structure a Llama 2 prompt.
-    #[error("messages[{index}].content: expected text without Llama 2's own tags, found {tag}; remove it")]
+    #[error(
+        "messages[{index}].content: expected text without Llama 2's own tags, found {tag}; remove it"
+    )]
     Tag {
         /// Which message, from 0.
         index: usize,
@@ -117,37 +119,38 @@ pub enum Error {
     },
 
     /// The template does not compile.
-    #[error("{origin}: chat_template, line {line}: expected a Jinja template, found a {}", OneLine(.detail))]
+    #[error("{origin}: chat_template{}: expected a Jinja template, found a {}", Line(.line), OneLine(.detail))]
     Syntax {
         /// The file or place that the template came from.
         origin: String,
         /// The template's line, from 1.
-        line: usize,
+        line: Option<usize>,
         /// What the compiler says.
         detail: String,
     },
 
     /// The template did more work than a chat can need.
     #[error(
-        "{origin}: chat_template, line {line}: expected to finish within {fuel} units of work, \
-         found more; the template may loop without end"
+        "{origin}: chat_template{}: expected to finish within {fuel} units of work, \
+         found more; the template may loop without end",
+        Line(.line)
     )]
     OutOfFuel {
         /// The file or place that the template came from.
         origin: String,
-        /// The line that was running, from 1; 0 where it is not known.
-        line: usize,
+        /// The line that was running, from 1, where it is known.
+        line: Option<usize>,
         /// The budget it had: about one unit per instruction and per 64 bytes.
         fuel: u64,
     },
 
     /// The template failed while it ran.
-    #[error("{origin}: chat_template, line {line}: failed on these messages: {}", OneLine(.detail))]
+    #[error("{origin}: chat_template{}: failed on these messages: {}", Line(.line), OneLine(.detail))]
     Render {
         /// The file or place that the template came from.
         origin: String,
-        /// The line that failed, from 1; 0 where it is not known.
-        line: usize,
+        /// The line that failed, from 1, where it is known.
+        line: Option<usize>,
         /// What went wrong.
         detail: String,
     },
@@ -193,5 +196,14 @@ impl fmt::Display for OneLine<'_> {
         let mut pieces = self.0.split(char::is_control);
         f.write_str(pieces.next().unwrap_or_default())?;
         pieces.try_for_each(|piece| write!(f, " {piece}"))
+    }
+}
+
+/// `, line 3`, or nothing.
+struct Line<'a>(&'a Option<usize>);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |line| write!(f, ", line {line}"))
     }
 }

@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::SystemTime;
+use std::{fmt, panic, thread};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
@@ -32,57 +32,106 @@ pub(crate) struct Jinja {
 }
 
 impl Jinja {
-    pub(crate) fn compile(source: &str, tokens: &SpecialTokens, origin: &str) -> Result<Self, Error> {
+    pub(crate) fn compile(
+        source: &str,
+        tokens: &SpecialTokens,
+        origin: &str,
+    ) -> Result<Self, Error> {
         let control = ControlTokens::new(tokens, origin)?;
         let source = without_generation_tags(&control.mark(source, origin)?);
         let syntax = |error: minijinja::Error| Error::Syntax {
             origin: origin.to_owned(),
-            line: error.line().unwrap_or(0),
+            line: error.line(),
             detail: error_text(&error),
         };
 
         let mut environment = Environment::new();
-        environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(syntax)?);
+        environment.set_syntax(
+            SyntaxConfig::builder()
+                .trim_blocks(true)
+                .lstrip_blocks(true)
+                .build()
+                .map_err(syntax)?,
+        );
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_unknown_method_callback(call_method);
         environment.add_filter("tojson", to_json);
         environment.add_filter("trim", trim);
         environment.add_function("raise_exception", raise_exception);
-        environment.add_template_owned(NAME, source).map_err(syntax)?;
-        Ok(Self { environment, control, origin: origin.to_owned() })
+        environment
+            .add_template_owned(NAME, source)
+            .map_err(syntax)?;
+        Ok(Self {
+            environment,
+            control,
+            origin: origin.to_owned(),
+        })
     }
 
-    pub(crate) fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<Vec<Segment>, Error> {
+    pub(crate) fn render(
+        &self,
+        messages: &[Message],
+        options: &RenderOptions,
+    ) -> Result<Vec<Segment>, Error> {
         control::check_messages(messages)?;
-        let bytes: usize = messages.iter().map(|message| message.role.as_str().len() + message.content.len()).sum();
+        let bytes: usize = messages
+            .iter()
+            .map(|message| message.role.as_str().len() + message.content.len())
+            .sum();
         let fuel = FUEL.saturating_add(bytes as u64);
 
+        let failed = |detail| Error::Render {
+            origin: self.origin.clone(),
+            line: None,
+            detail,
+        };
+        let rendered = thread::scope(|scope| {
+            thread::Builder::new()
+                .name(NAME.to_owned())
+                .stack_size(stack_size(fuel))
+                .spawn_scoped(scope, || self.run(messages, options, fuel))
+                .map_err(|error| failed(format!("no thread to run it on: {error}")))?
+                .join()
+                .unwrap_or_else(|panic| panic::resume_unwind(panic))
+        })?;
+        self.control.segments(&rendered).map_err(failed)
+    }
+
+    fn run(
+        &self,
+        messages: &[Message],
+        options: &RenderOptions,
+        fuel: u64,
+    ) -> Result<String, Error> {
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(fuel));
         let now = options.now;
-        environment.add_function("strftime_now", move |format: Cow<'_, str>| strftime(now, &format));
-
+        environment.add_function("strftime_now", move |format: Cow<'_, str>| {
+            strftime(now, &format)
+        });
         environment
             .get_template(NAME)
             .and_then(|template| template.render(self.context(messages, options)))
             .map_err(|error| self.error(&error, fuel))
-            .and_then(|rendered| {
-                self.control.segments(&rendered).map_err(|detail| Error::Render {
-                    origin: self.origin.clone(),
-                    line: 0,
-                    detail,
-                })
-            })
     }
 
     fn context(&self, messages: &[Message], options: &RenderOptions) -> Value {
-        let variables = self.control.variables().map(|(name, marker)| (name.to_owned(), Value::from(marker)));
+        let variables = self
+            .control
+            .variables()
+            .map(|(name, marker)| (name.to_owned(), Value::from(marker)));
         let mut context: BTreeMap<String, Value> = variables.collect();
-        let messages: Vec<Value> = messages.iter().map(|message| Value::from(Serde(message))).collect();
+        let messages: Vec<Value> = messages
+            .iter()
+            .map(|message| Value::from(Serde(message)))
+            .collect();
         // Last, so that no token's name hides them.
         context.extend([
             ("messages".to_owned(), Value::from(messages)),
-            ("add_generation_prompt".to_owned(), Value::from(options.add_generation_prompt)),
+            (
+                "add_generation_prompt".to_owned(),
+                Value::from(options.add_generation_prompt),
+            ),
             // As transformers passes them: defined, but none.
             ("tools".to_owned(), Value::from(())),
             ("documents".to_owned(), Value::from(())),
@@ -92,11 +141,14 @@ impl Jinja {
 
     fn error(&self, error: &minijinja::Error, fuel: u64) -> Error {
         let origin = self.origin.clone();
-        let line = error.line().unwrap_or(0);
+        let line = error.line();
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(current) = cause {
             if let Some(Raised(reason)) = current.downcast_ref() {
-                return Error::Raised { origin, reason: reason.clone() };
+                return Error::Raised {
+                    origin,
+                    reason: reason.clone(),
+                };
             }
             let error = current.downcast_ref::<minijinja::Error>();
             if error.is_some_and(|error| error.kind() == ErrorKind::OutOfFuel) {
@@ -104,8 +156,23 @@ impl Jinja {
             }
             cause = current.source();
         }
-        Error::Render { origin, line, detail: error_text(error) }
+        Error::Render {
+            origin,
+            line,
+            detail: error_text(error),
+        }
     }
+}
+
+/// Address space for the stack, of which only what is used becomes memory.
+///
+/// A template can nest a list in itself for about 1.5 units of fuel a level, and minijinja prints, compares and drops
+/// values recursively: up to 600 bytes a level, measured with printing. Without room for that, a hostile template
+/// could abort the process.
+fn stack_size(fuel: u64) -> usize {
+    const BYTES_PER_FUEL: u64 = 512;
+    const MOST: u64 = 1 << 32;
+    usize::try_from(fuel.saturating_mul(BYTES_PER_FUEL).min(MOST)).unwrap_or(usize::MAX >> 2)
 }
 
 /// The error without the template's name, which `origin` replaces.
@@ -133,7 +200,12 @@ fn raise_exception(reason: String) -> Result<Value, minijinja::Error> {
 }
 
 /// Python's methods; the strips are ours, since contrib's follow Rust's idea of white space.
-fn call_method(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, minijinja::Error> {
+fn call_method(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    method: &str,
+    args: &[Value],
+) -> Result<Value, minijinja::Error> {
     if let (Some(text), []) = (value.as_str(), args) {
         match method {
             "strip" => return Ok(Value::from(python::strip(text))),
@@ -148,15 +220,23 @@ fn call_method(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[V
 /// Jinja's `trim` is Python's `strip`.
 fn trim(text: Cow<'_, str>, characters: Option<Cow<'_, str>>) -> String {
     match characters {
-        Some(characters) => text.trim_matches(|character| characters.contains(character)).to_owned(),
+        Some(characters) => text
+            .trim_matches(|character| characters.contains(character))
+            .to_owned(),
         None => python::strip(&text).to_owned(),
     }
 }
 
 /// `datetime.now().strftime(format)`, in UTC: the local zone is the environment's, which a library does not read.
 fn strftime(now: SystemTime, format: &str) -> Result<String, minijinja::Error> {
-    let text = jiff::Timestamp::try_from(now).and_then(|now| jiff::fmt::strtime::format(format, now));
-    text.map_err(|error| minijinja::Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {error}")))
+    let text =
+        jiff::Timestamp::try_from(now).and_then(|now| jiff::fmt::strtime::format(format, now));
+    text.map_err(|error| {
+        minijinja::Error::new(
+            ErrorKind::InvalidOperation,
+            format!("strftime_now: {error}"),
+        )
+    })
 }
 
 /// transformers' `{% generation %}` marks the model's part for training and writes nothing: a block that is always
@@ -166,7 +246,11 @@ fn without_generation_tags(source: &str) -> String {
     let mut rest = source;
     while let Some((before, tag, after)) = next_block_tag(rest) {
         out.push_str(before);
-        match tag.trim_start_matches(['-', '+']).trim_end_matches(['-', '+']).trim() {
+        match tag
+            .trim_start_matches(['-', '+'])
+            .trim_end_matches(['-', '+'])
+            .trim()
+        {
             "generation" => out.push_str(&tag.replace("generation", "if true")),
             "endgeneration" => out.push_str(&tag.replace("endgeneration", "endif")),
             _ => out.push_str(tag),

@@ -21,14 +21,17 @@ pub(crate) fn is_llama2(source: &str) -> bool {
 
 /// 64-bit FNV-1a. Nothing is at stake in a collision: a forged template would select the stricter format.
 fn fingerprint(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// What is left of a template when the differences between published copies are gone: white space inside tags,
 /// the kind of quotes, `\n` written as an escape or as itself, `.strip()` or `| trim`, a final newline, and the
 /// default prompt's branch where its condition is `false == true`.
 fn normal_form(source: &str) -> String {
-    let tags = collapse_tags(source.strip_suffix('\n').unwrap_or(source)).replace(".strip()", "|trim");
+    let tags =
+        collapse_tags(source.strip_suffix('\n').unwrap_or(source)).replace(".strip()", "|trim");
     match tags.split_once("{%elif false==true".replace(' ', "").as_str()) {
         Some((before, branch)) => match branch.find("{%else%}") {
             Some(end) => format!("{before}{}", &branch[end..]),
@@ -44,7 +47,11 @@ fn collapse_tags(source: &str) -> String {
     let mut rest = source;
     while let Some(start) = rest.find("{%").into_iter().chain(rest.find("{{")).min() {
         out.push_str(&rest[..start + 2]);
-        let close = if rest[start..].starts_with("{%") { "%}" } else { "}}" };
+        let close = if rest[start..].starts_with("{%") {
+            "%}"
+        } else {
+            "}}"
+        };
         rest = collapse_tag(&rest[start + 2..], close, &mut out);
     }
     out.push_str(rest);

@@ -13,9 +13,15 @@ const TAGS: [&str; 4] = ["[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"];
 /// The prompt of `messages`.
 pub(crate) fn render(messages: &[Message]) -> Result<Vec<Segment>, Error> {
     let (system, turns) = match messages {
-        [] => return Err(Error::NothingToAnswer { found: "an empty list" }),
+        [] => {
+            return Err(Error::NothingToAnswer {
+                found: "an empty list",
+            });
+        }
         [system] if system.role == Role::System => {
-            return Err(Error::NothingToAnswer { found: "a system message alone" });
+            return Err(Error::NothingToAnswer {
+                found: "a system message alone",
+            });
         }
         [system, turns @ ..] if system.role == Role::System => (Some(system), turns),
         turns => (None, turns),
@@ -27,13 +33,18 @@ pub(crate) fn render(messages: &[Message]) -> Result<Vec<Segment>, Error> {
     for (turn, pair) in turns.chunks(2).enumerate() {
         let asked = &pair[0].content;
         let question = match system {
-            Some(system) if turn == 0 => format!("<<SYS>>\n{}\n<</SYS>>\n\n{asked}", system.content),
+            Some(system) if turn == 0 => {
+                format!("<<SYS>>\n{}\n<</SYS>>\n\n{asked}", system.content)
+            }
             _ => asked.clone(),
         };
         let question = strip(&question);
         segments.push(Segment::Bos);
         if let Some(answer) = pair.get(1) {
-            segments.push(Segment::Text(format!("[INST] {question} [/INST] {} ", strip(&answer.content))));
+            segments.push(Segment::Text(format!(
+                "[INST] {question} [/INST] {} ",
+                strip(&answer.content)
+            )));
             segments.push(Segment::Eos);
         } else {
             segments.push(Segment::Text(format!("[INST] {question} [/INST]")));
@@ -45,15 +56,24 @@ pub(crate) fn render(messages: &[Message]) -> Result<Vec<Segment>, Error> {
 /// Roles alternate from user on, and the user has the last word; `first` messages stand before `turns`.
 fn check_roles(turns: &[Message], first: usize) -> Result<(), Error> {
     for (turn, message) in turns.iter().enumerate() {
-        let expected = if turn % 2 == 0 { Role::User } else { Role::Assistant };
+        let expected = if turn % 2 == 0 {
+            Role::User
+        } else {
+            Role::Assistant
+        };
         if message.role != expected {
-            return Err(Error::RoleOrder { index: first + turn, expected, found: message.role.clone() });
+            return Err(Error::RoleOrder {
+                index: first + turn,
+                expected,
+                found: message.role.clone(),
+            });
         }
     }
     match turns.last() {
-        Some(last) if last.role != Role::User => {
-            Err(Error::LastRole { index: first + turns.len() - 1, found: last.role.clone() })
-        }
+        Some(last) if last.role != Role::User => Err(Error::LastRole {
+            index: first + turns.len() - 1,
+            found: last.role.clone(),
+        }),
         _ => Ok(()),
     }
 }

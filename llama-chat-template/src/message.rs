@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::Error;
+use crate::object::Object;
 
 /// One message of a chat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +22,10 @@ pub struct Message {
 impl Message {
     /// A message of `role`.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Self { role, content: content.into() }
+        Self {
+            role,
+            content: content.into(),
+        }
     }
 }
 
@@ -104,11 +108,17 @@ pub fn parse_messages(json: &str) -> Result<Vec<Message>, Error> {
         expected: "a JSON list of {\"role\", \"content\"} objects",
         found,
     };
-    if let Some(kind @ ("an object" | "a string")) = json.trim_start().chars().next().map(opened_by) {
+    if let Some(kind @ ("an object" | "a string")) = json.trim_start().chars().next().map(opened_by)
+    {
         return Err(malformed(kind.to_owned()));
     }
-    let entries: Vec<Entry> = serde_json::from_str(json).map_err(|error| malformed(error.to_string()))?;
-    entries.into_iter().enumerate().map(|(index, entry)| entry.checked(index)).collect()
+    let entries: Vec<Object<Entry>> =
+        serde_json::from_str(json).map_err(|error| malformed(error.to_string()))?;
+    entries
+        .into_iter()
+        .enumerate()
+        .map(|(index, Object(entry))| entry.checked(index))
+        .collect()
 }
 
 fn opened_by(character: char) -> &'static str {
@@ -121,7 +131,6 @@ fn opened_by(character: char) -> &'static str {
 
 /// A message before its fields are checked; serde refuses a field given twice.
 #[derive(Deserialize)]
-#[serde(expecting = "an object with role and content")]
 struct Entry {
     #[serde(default, deserialize_with = "present")]
     role: Option<Value>,
@@ -133,7 +142,10 @@ impl Entry {
     fn checked(self, index: usize) -> Result<Message, Error> {
         let role = text(self.role, index, "role", "a role such as \"user\"")?;
         let content = text(self.content, index, "content", "a string")?;
-        Ok(Message { role: Role::from(role), content })
+        Ok(Message {
+            role: Role::from(role),
+            content,
+        })
     }
 }
 
@@ -142,13 +154,22 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
     Value::deserialize(deserializer).map(Some)
 }
 
-fn text(value: Option<Value>, index: usize, field: &str, expected: &'static str) -> Result<String, Error> {
+fn text(
+    value: Option<Value>,
+    index: usize,
+    field: &str,
+    expected: &'static str,
+) -> Result<String, Error> {
     let found = match value {
         Some(Value::String(text)) => return Ok(text),
         Some(other) => kind(&other),
         None => "nothing",
     };
-    Err(Error::Message { place: format!("messages[{index}].{field}"), expected, found: found.to_owned() })
+    Err(Error::Message {
+        place: format!("messages[{index}].{field}"),
+        expected,
+        found: found.to_owned(),
+    })
 }
 
 /// What a JSON value is, in words for an error.

@@ -31,13 +31,18 @@ mod tests {
 
     #[test]
     fn spaces_are_exactly_pythons() {
-        let ours: String = ('\0'..=char::MAX).filter(|&character| is_space(character)).collect();
+        let ours: String = ('\0'..=char::MAX)
+            .filter(|&character| is_space(character))
+            .collect();
         assert_eq!(ours, PYTHON_SPACES);
     }
 
     #[test]
     fn strip_keeps_zero_width_space_and_byte_order_mark() {
-        assert_eq!(strip(" \u{1f}\u{200b}a\u{feff}\u{1c} "), "\u{200b}a\u{feff}");
+        assert_eq!(
+            strip(" \u{1f}\u{200b}a\u{feff}\u{1c} "),
+            "\u{200b}a\u{feff}"
+        );
         assert_eq!(lstrip("\u{1d}a\u{1d}"), "a\u{1d}");
         assert_eq!(rstrip("\u{1d}a\u{1d}"), "\u{1d}a");
     }

@@ -32,7 +32,10 @@ pub struct RenderOptions {
 /// A prompt to be answered now.
 impl Default for RenderOptions {
     fn default() -> Self {
-        Self { add_generation_prompt: true, now: SystemTime::now() }
+        Self {
+            add_generation_prompt: true,
+            now: SystemTime::now(),
+        }
     }
 }
 
@@ -58,7 +61,11 @@ impl ChatTemplate {
     ///
     /// As [`ChatTemplate::jinja`].
     pub fn from_source(source: &str, tokens: &SpecialTokens, origin: &str) -> Result<Self, Error> {
-        if known::is_llama2(source) { Ok(Self::native()) } else { Self::jinja(source, tokens, origin) }
+        if known::is_llama2(source) {
+            Ok(Self::native())
+        } else {
+            Self::jinja(source, tokens, origin)
+        }
     }
 
     /// The format for a model with this `tokenizer_config.json`: as [`ChatTemplate::from_source`], and Llama 2's own
@@ -76,7 +83,10 @@ impl ChatTemplate {
     /// # Errors
     ///
     /// As [`ChatTemplate::from_config_json`].
-    pub fn jinja_from_config_json(tokenizer_config: &str, origin: &str) -> Result<Option<Self>, Error> {
+    pub fn jinja_from_config_json(
+        tokenizer_config: &str,
+        origin: &str,
+    ) -> Result<Option<Self>, Error> {
         Config::parse(tokenizer_config, origin)?.jinja()
     }
 
@@ -106,7 +116,11 @@ impl ChatTemplate {
     ///
     /// Those of kind [`Refused`](crate::ErrorKind::Refused) where the format does not accept the messages; for Jinja
     /// also [`Error::OutOfFuel`] and [`Error::Render`].
-    pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<Vec<Segment>, Error> {
+    pub fn render(
+        &self,
+        messages: &[Message],
+        options: &RenderOptions,
+    ) -> Result<Vec<Segment>, Error> {
         match &self.0 {
             Format::Llama2 => llama2::render(messages),
             Format::Jinja(jinja) => jinja.render(messages, options),

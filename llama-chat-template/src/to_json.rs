@@ -14,14 +14,25 @@ const MAX_INDENT: usize = 16;
 const BYTES_PER_FUEL: usize = 64;
 
 /// The filter: `value | tojson` or `value | tojson(indent=2)`.
-pub(crate) fn to_json(state: &State<'_, '_>, value: &Value, options: Kwargs) -> Result<Value, Error> {
+pub(crate) fn to_json(
+    state: &State<'_, '_>,
+    value: &Value,
+    options: Kwargs,
+) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
     let ensure_ascii: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
     if ensure_ascii == Some(true) || indent.is_some_and(|width| width > MAX_INDENT) {
-        return Err(invalid(format!("tojson: expected ensure_ascii=false and an indent of at most {MAX_INDENT}")));
+        return Err(invalid(format!(
+            "tojson: expected ensure_ascii=false and an indent of at most {MAX_INDENT}"
+        )));
     }
-    let mut writer = Writer { json: String::new(), paid: 0, indent, state };
+    let mut writer = Writer {
+        json: String::new(),
+        paid: 0,
+        indent,
+        state,
+    };
     writer.value(value, 0)?;
     Ok(Value::from(writer.json))
 }
@@ -37,22 +48,24 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
         if depth > MAX_DEPTH {
-            return Err(invalid(format!("tojson: expected at most {MAX_DEPTH} levels of lists and maps, found more")));
+            return Err(invalid(format!(
+                "tojson: expected at most {MAX_DEPTH} levels of lists and maps, found more"
+            )));
         }
         match value.kind() {
-            ValueKind::Map => {
-                self.items('{', '}', value, depth, |writer, key| {
-                    let text = match key.as_str() {
-                        Some(text) => scalar(&Value::from(text))?,
-                        None => format!("\"{}\"", scalar(key)?),
-                    };
-                    writer.json.push_str(&text);
-                    writer.json.push_str(": ");
-                    writer.value(&value.get_item(key)?, depth + 1)
-                })
-            }
+            ValueKind::Map => self.items('{', '}', value, depth, |writer, key| {
+                let text = match key.as_str() {
+                    Some(text) => scalar(&Value::from(text))?,
+                    None => format!("\"{}\"", scalar(key)?),
+                };
+                writer.json.push_str(&text);
+                writer.json.push_str(": ");
+                writer.value(&value.get_item(key)?, depth + 1)
+            }),
             ValueKind::Seq | ValueKind::Iterable => {
-                self.items('[', ']', value, depth, |writer, item| writer.value(item, depth + 1))
+                self.items('[', ']', value, depth, |writer, item| {
+                    writer.value(item, depth + 1)
+                })
             }
             _ => {
                 self.json.push_str(&scalar(value)?);
@@ -74,7 +87,8 @@ impl Writer<'_> {
         let mut empty = true;
         for item in container.try_iter()?.checked() {
             if !empty {
-                self.json.push_str(if self.indent.is_some() { "," } else { ", " });
+                self.json
+                    .push_str(if self.indent.is_some() { "," } else { ", " });
             }
             empty = false;
             self.new_line(depth + 1);
@@ -95,10 +109,11 @@ impl Writer<'_> {
         }
     }
 
+    /// One unit for the value just written, and one for each 64 bytes.
     fn pay(&mut self) -> Result<(), Error> {
         let fuel = (self.json.len() - self.paid) / BYTES_PER_FUEL;
         self.paid += fuel * BYTES_PER_FUEL;
-        self.state.consume_fuel(fuel as u64)
+        self.state.consume_fuel(1 + fuel as u64)
     }
 }
 

@@ -4,15 +4,26 @@
 use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use llama_chat_template::{ChatTemplate, Error, ErrorKind, Message, RenderOptions, Segment, parse_messages};
+use llama_chat_template::{
+    ChatTemplate, Error, ErrorKind, Message, RenderOptions, Segment, parse_messages,
+};
 use serde_json::Value;
 
 fn main() {
     let arguments = Arguments::from_args();
     let mut trials = vec![
-        Trial::ignorable_test("config/the published template is recognised", the_published_template_is_recognised),
-        Trial::ignorable_test("config/published variants are recognised", published_variants_are_recognised),
-        Trial::ignorable_test("config/a changed template is not recognised", a_changed_template_is_not_recognised),
+        Trial::ignorable_test(
+            "config/the published template is recognised",
+            the_published_template_is_recognised,
+        ),
+        Trial::ignorable_test(
+            "config/published variants are recognised",
+            published_variants_are_recognised,
+        ),
+        Trial::ignorable_test(
+            "config/a changed template is not recognised",
+            a_changed_template_is_not_recognised,
+        ),
     ];
     match std::fs::read_to_string(data().join("chat_cases.jsonl")) {
         Ok(cases) => trials.extend(cases.lines().flat_map(trials_of)),
@@ -67,22 +78,35 @@ fn native(case: &Value) -> Result<(), Failed> {
 /// The published Jinja template follows `text` and `hf_error`. Control tokens in a content stay text here, so that
 /// `ids` and not `hf_ids` say where control tokens stand.
 fn jinja(case: &Value) -> Result<Completion, Failed> {
-    let Some(config) = published_config() else { return Ok(absent()) };
-    let template = ChatTemplate::jinja_from_config_json(&config, "tokenizer_config.json")?.ok_or("no template")?;
+    let Some(config) = published_config() else {
+        return Ok(absent());
+    };
+    let template = ChatTemplate::jinja_from_config_json(&config, "tokenizer_config.json")?
+        .ok_or("no template")?;
     let outcome = template.render(&messages(case), &RenderOptions::default());
     match (case["hf_error"].as_str(), outcome) {
         (None, Ok(segments)) => {
             equal(&text(&segments), &case["text"])?;
-            let ids = if case["ids"].is_null() { &case["hf_ids"] } else { &case["ids"] };
+            let ids = if case["ids"].is_null() {
+                &case["hf_ids"]
+            } else {
+                &case["ids"]
+            };
             equal(&control_ids(&segments), &control_ids_of(ids))?;
         }
         (Some(expected), Err(error @ Error::Raised { .. })) => {
             equal(&error.kind(), &ErrorKind::Refused)?;
-            let reason = expected.strip_prefix("TemplateError: ").ok_or("an error without TemplateError")?;
-            let sentence = format!("tokenizer_config.json: the chat template refuses these messages: {reason}");
+            let reason = expected
+                .strip_prefix("TemplateError: ")
+                .ok_or("an error without TemplateError")?;
+            let sentence = format!(
+                "tokenizer_config.json: the chat template refuses these messages: {reason}"
+            );
             equal(&error.to_string(), &sentence)?;
         }
-        (expected, outcome) => return Err(format!("expected error {expected:?}, found {outcome:?}").into()),
+        (expected, outcome) => {
+            return Err(format!("expected error {expected:?}, found {outcome:?}").into());
+        }
     }
     Ok(Completion::Completed)
 }
@@ -109,7 +133,12 @@ fn control_ids(segments: &[Segment]) -> Vec<u64> {
 
 /// What is a control token in a case's ids: `<unk>` 0, `<s>` 1, `</s>` 2.
 fn control_ids_of(ids: &Value) -> Vec<u64> {
-    ids.as_array().into_iter().flatten().filter_map(Value::as_u64).filter(|&id| id <= 2).collect()
+    ids.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_u64)
+        .filter(|&id| id <= 2)
+        .collect()
 }
 
 fn the_published_template_is_recognised() -> Result<Completion, Failed> {
@@ -119,13 +148,28 @@ fn the_published_template_is_recognised() -> Result<Completion, Failed> {
 fn published_variants_are_recognised() -> Result<Completion, Failed> {
     recognition(
         &[
-            ("Code Llama's filters", &|config| config.replace("content.strip()", "content | trim")),
-            ("line breaks as themselves", &|config| config.replace(r"\\n", r"\n")),
-            ("other quotes", &|config| config.replace("'role'", r#"\"role\""#)),
-            ("other spaces in tags", &|config| config.replace("' '  + ", "' ' + ").replace("{% e", "{%e")),
-            ("a final line break", &|config| config.replace(r#"{% endfor %}""#, r#"{% endfor %}\n""#)),
-            ("a system message in the middle, as transformers 4.31 wrote", &|config| with_system_branch(&config)),
-            ("a default prompt that is off", &|config| with_default_prompt(&with_system_branch(&config), "false")),
+            ("Code Llama's filters", &|config| {
+                config.replace("content.strip()", "content | trim")
+            }),
+            ("line breaks as themselves", &|config| {
+                config.replace(r"\\n", r"\n")
+            }),
+            ("other quotes", &|config| {
+                config.replace("'role'", r#"\"role\""#)
+            }),
+            ("other spaces in tags", &|config| {
+                config.replace("' '  + ", "' ' + ").replace("{% e", "{%e")
+            }),
+            ("a final line break", &|config| {
+                config.replace(r#"{% endfor %}""#, r#"{% endfor %}\n""#)
+            }),
+            (
+                "a system message in the middle, as transformers 4.31 wrote",
+                &|config| with_system_branch(&config),
+            ),
+            ("a default prompt that is off", &|config| {
+                with_default_prompt(&with_system_branch(&config), "false")
+            }),
         ],
         "llama2",
     )
@@ -134,10 +178,16 @@ fn published_variants_are_recognised() -> Result<Completion, Failed> {
 fn a_changed_template_is_not_recognised() -> Result<Completion, Failed> {
     recognition(
         &[
-            ("no space after the tag", &|config| config.replace("'[INST] '", "'[INST]'")),
+            ("no space after the tag", &|config| {
+                config.replace("'[INST] '", "'[INST]'")
+            }),
             ("no strip", &|config| config.replace(".strip()", "")),
-            ("a default prompt that is on", &|config| with_default_prompt(&with_system_branch(&config), "true")),
-            ("text behind it", &|config| config.replace(r#"{% endfor %}""#, r#"{% endfor %} ""#)),
+            ("a default prompt that is on", &|config| {
+                with_default_prompt(&with_system_branch(&config), "true")
+            }),
+            ("text behind it", &|config| {
+                config.replace(r#"{% endfor %}""#, r#"{% endfor %} ""#)
+            }),
         ],
         "jinja",
     )
@@ -162,7 +212,9 @@ type Edit<'a> = (&'a str, &'a dyn Fn(String) -> String);
 
 /// The format chosen for the published configuration after each of `edits`.
 fn recognition(edits: &[Edit<'_>], expected: &str) -> Result<Completion, Failed> {
-    let Some(config) = published_config() else { return Ok(absent()) };
+    let Some(config) = published_config() else {
+        return Ok(absent());
+    };
     for (name, edit) in edits {
         let edited = edit(config.clone());
         let found = ChatTemplate::from_config_json(&edited, name)?;
@@ -173,6 +225,13 @@ fn recognition(edits: &[Edit<'_>], expected: &str) -> Result<Completion, Failed>
     Ok(Completion::Completed)
 }
 
-fn equal<A: PartialEq<B> + std::fmt::Debug, B: std::fmt::Debug>(found: &A, expected: &B) -> Result<(), Failed> {
-    if found == expected { Ok(()) } else { Err(format!("expected {expected:?}, found {found:?}").into()) }
+fn equal<A: PartialEq<B> + std::fmt::Debug, B: std::fmt::Debug>(
+    found: &A,
+    expected: &B,
+) -> Result<(), Failed> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("expected {expected:?}, found {found:?}").into())
+    }
 }
