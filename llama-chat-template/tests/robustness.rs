@@ -349,7 +349,7 @@ fn a_field_given_twice() {
 fn a_message_that_is_a_list() {
     malformed(
         r#"[["user", "hi"]]"#,
-        "messages: expected a JSON list of {\"role\", \"content\"} objects, found invalid type: sequence, expected an object at line 1 column 1",
+        "messages: expected a JSON list of {\"role\", \"content\"} objects, found invalid type: sequence, expected an object at line 1 column 2",
     );
 }
 
@@ -393,7 +393,7 @@ fn not_a_list() {
 fn nested_a_hundred_thousand_levels_deep() {
     malformed(
         &"[".repeat(100_000),
-        "messages: expected a JSON list of {\"role\", \"content\"} objects, found invalid type: sequence, expected an object at line 1 column 1",
+        "messages: expected a JSON list of {\"role\", \"content\"} objects, found invalid type: sequence, expected an object at line 1 column 2",
     );
     malformed(
         &format!(r#"[{{"role": {}"#, "[".repeat(100_000)),
