@@ -1,1 +1,22 @@
 #![doc = include_str!("../README.md")]
+
+mod capabilities;
+mod error;
+mod format;
+#[cfg(feature = "wgpu")]
+mod gpu;
+mod kernel;
+#[cfg(feature = "wgpu")]
+pub mod ops;
+pub mod reference;
+
+pub use capabilities::{Capabilities, Limits, SubgroupSizes};
+pub use error::Error;
+pub use format::{BLOCK, KvFormat, NO_TOKEN, Planes, WeightFormat, kv_row, padded, scale_stride};
+#[cfg(feature = "wgpu")]
+pub use gpu::*;
+pub use kernel::{
+    Binding, BindingClass, Device, KernelSource, Override, Requirement, Selection, Variant, select, selection, variants,
+};
+#[cfg(feature = "wgpu")]
+pub use wgpu;

@@ -1,0 +1,77 @@
+// argmax.workgroup: written by `cargo xtask codegen` from argmax.wesl with slot/reduce.workgroup.wesl.
+
+struct Args {
+    rows: u32,
+    columns: u32,
+    stride: u32,
+    pad: u32
+}
+
+@group(0) @binding(0)
+var<uniform> args: Args;
+
+@group(0) @binding(1)
+var<storage, read> logits: array<u32>;
+
+@group(0) @binding(2)
+var<storage, read_write> chosen: array<u32>;
+
+const NO_TOKEN: u32 = 4294967295u;
+
+const NAN_KEY: u32 = 4294967295u;
+
+const LOWEST_KEY: u32 = 8388607u;
+
+fn order_key(bits: u32) -> u32 {
+    if (bits & 2147483647u) > 2139095040u {
+        return NAN_KEY;
+    }
+    if bits == 2147483648u {
+        return 2147483648u;
+    }
+    return select(bits | 2147483648u, ~bits, (bits & 2147483648u) != 0u);
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn argmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, lane: ReduceLane) {
+    let row = group.y * groups.x + group.x;
+    if row >= args.rows {
+        return;
+    }
+    var largest = 0u;
+    var index = NO_TOKEN;
+    for (var c = lane.index; c < args.columns; c += WORKGROUP) {
+        let key = order_key(logits[row * args.stride + c]);
+        if key > largest {
+            largest = key;
+            index = c;
+        }
+    }
+    let winner = reduce_max_word(largest, lane);
+    let lowest = ~reduce_max_word(select(0u, ~index, largest == winner), lane);
+    if lane.index == 0u {
+        chosen[row] = select(lowest, NO_TOKEN, winner == NAN_KEY || winner <= LOWEST_KEY);
+    }
+}
+
+const WORKGROUP: u32 = 256u;
+
+struct ReduceLane {
+    @builtin(local_invocation_index)
+    index: u32
+}
+
+var<workgroup> reduce_words: array<u32, WORKGROUP>;
+
+fn reduce_max_word(value: u32, lane: ReduceLane) -> u32 {
+    workgroupBarrier();
+    reduce_words[lane.index] = value;
+    for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if lane.index < half {
+            reduce_words[lane.index] = max(reduce_words[lane.index], reduce_words[lane.index + half]);
+        }
+    }
+    workgroupBarrier();
+    return reduce_words[0];
+}

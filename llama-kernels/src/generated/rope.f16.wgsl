@@ -1,0 +1,126 @@
+// rope.f16: written by `cargo xtask codegen` from rope.wesl with slot/kv.f16.wesl.
+
+@group(0) @binding(1)
+var<storage, read_write> qkv: array<f32>;
+
+@group(0) @binding(2)
+var<storage, read_write> kv_k: array<KvWord>;
+
+@group(0) @binding(3)
+var<storage, read_write> kv_v: array<KvWord>;
+
+fn rotated(row: u32, head: u32, i: u32) -> f32 {
+    let half = heads.head_dim / 2u;
+    if i < half {
+        let turn = step_rotation(row, i);
+        return qkv[head + i] * turn.x - qkv[head + i + half] * turn.y;
+    }
+    if i < heads.head_dim {
+        let turn = step_rotation(row, i - half);
+        return qkv[head + i] * turn.x + qkv[head + i - half] * turn.y;
+    }
+    return 0.0;
+}
+
+fn plain(head: u32, i: u32) -> f32 {
+    if i < heads.head_dim {
+        return qkv[head + i];
+    }
+    return 0.0;
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn rope(@builtin(global_invocation_id) id: vec3<u32>) {
+    let row = id.y;
+    let half = heads.head_dim / 2u;
+    let pairs = heads.n_heads * half;
+    let words = heads.n_kv_heads * heads.words;
+    if id.x < pairs {
+        let pair = id.x % half;
+        let at = row * heads.qkv_stride + id.x / half * heads.head_dim + pair;
+        let turn = step_rotation(row, pair);
+        let a = qkv[at];
+        let b = qkv[at + half];
+        qkv[at] = a * turn.x - b * turn.y;
+        qkv[at + half] = b * turn.x + a * turn.y;
+    }
+    else if id.x < pairs + 2u * words {
+        let is_value = id.x >= pairs + words;
+        let unit = select(id.x - pairs, id.x - pairs - words, is_value);
+        let kv_head = unit / heads.words;
+        let word = unit % heads.words;
+        let to = heads_cache_row(step_sequence(row), step_position(row), kv_head) + word;
+        let keys = row * heads.qkv_stride + heads.n_heads * heads.head_dim;
+        let i = word * 4u;
+        if is_value {
+            let head = keys + (heads.n_kv_heads + kv_head) * heads.head_dim;
+            kv_v[to] = kv_pack(vec4<f32>(plain(head, i), plain(head, i + 1u), plain(head, i + 2u), plain(head, i + 3u)));
+        }
+        else {
+            let head = keys + kv_head * heads.head_dim;
+            kv_k[to] = kv_pack(vec4<f32>(rotated(row, head, i), rotated(row, head, i + 1u), rotated(row, head, i + 2u), rotated(row, head, i + 3u)));
+        }
+    }
+}
+
+const WORKGROUP: u32 = 64u;
+
+struct Heads {
+    n_heads: u32,
+    n_kv_heads: u32,
+    head_dim: u32,
+    words: u32,
+    qkv_stride: u32,
+    out_stride: u32,
+    scale: f32,
+    pages: u32
+}
+
+@group(0) @binding(0)
+var<uniform> heads: Heads;
+
+fn heads_cache_row(sequence: u32, position: u32, kv_head: u32) -> u32 {
+    let slot = step_slot(sequence, position);
+    return ((min(slot.x, heads.pages - 1u) * heads.n_kv_heads + kv_head) * step_page_size() + slot.y) * heads.words;
+}
+
+@group(0) @binding(20)
+var<storage, read> step: array<u32>;
+
+const STEP_HEADER: u32 = 8u;
+
+fn step_record(row: u32) -> u32 {
+    return step[2] + row * step[3];
+}
+
+fn step_position(row: u32) -> u32 {
+    return step[step_record(row) + 1u];
+}
+
+fn step_sequence(row: u32) -> u32 {
+    return step[step_record(row) + 2u];
+}
+
+fn step_rotation(row: u32, pair: u32) -> vec2<f32> {
+    let at = step_record(row) + 4u + 2u * pair;
+    return vec2<f32>(bitcast<f32>(step[at]), bitcast<f32>(step[at + 1u]));
+}
+
+fn step_page_size() -> u32 {
+    return 1u << step[5];
+}
+
+fn step_page(sequence: u32, index: u32) -> u32 {
+    return step[STEP_HEADER + sequence * step[4] + index];
+}
+
+fn step_slot(sequence: u32, position: u32) -> vec2<u32> {
+    return vec2<u32>(step_page(sequence, position >> step[5]), position & (step_page_size() - 1u));
+}
+
+alias KvWord = vec2<u32>;
+
+fn kv_pack(values: vec4<f32>) -> KvWord {
+    let finite = clamp(values, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+    return vec2<u32>(pack2x16float(finite.xy), pack2x16float(finite.zw));
+}

@@ -1,0 +1,306 @@
+//! The device: making it, submitting to it, waiting for it.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use wgpu::SubmissionIndex;
+
+use super::{
+    adapter::{self, AdapterDescription, GpuOptions, WANTED_FEATURES},
+    fault::{Faults, one_line},
+    memory::Memory,
+    pipeline::Pipelines,
+    recorder::Recorder,
+    transfer::ReadBack,
+};
+use crate::{Capabilities, Error, Variant, kernel};
+
+/// Submissions under way at most; one more waits for the oldest. With the 16 MiB that an upload stages per submission this
+/// bounds wgpu's staging memory to 128 MiB.
+const MAX_IN_FLIGHT: usize = 8;
+
+/// A GPU device, with everything that is shared by what is made from it. Cheap to clone; usable from any thread.
+#[derive(Debug, Clone)]
+pub struct Gpu {
+    shared: Arc<Shared>,
+    preferred: Option<&'static Variant>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) faults: Arc<Faults>,
+    pub(super) memory: Arc<Memory>,
+    pub(super) pipelines: Pipelines,
+    pub(super) read_back: Mutex<ReadBack>,
+    adapter: AdapterDescription,
+    capabilities: Capabilities,
+    timeout: Duration,
+    in_flight: Mutex<VecDeque<SubmissionIndex>>,
+    /// Bytes given to the queue since the last submit.
+    pub(super) staged: AtomicUsize,
+}
+
+impl Gpu {
+    /// Opens the chosen adapter with all its limits.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] and [`Error::NoDevice`].
+    pub fn new(options: &GpuOptions) -> Result<Self, Error> {
+        let found = adapter::enumerate(options.backends);
+        let descriptions: Vec<AdapterDescription> = found
+            .iter()
+            .map(|(_, description)| description.clone())
+            .collect();
+        let index = adapter::choose(&options.adapter, &descriptions)?;
+        let (adapter, description) = &found[index];
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("llama-kernels"),
+            required_features: adapter.features() & WANTED_FEATURES,
+            required_limits: adapter.limits(),
+            // Few large buffers: blocks to share would be mostly empty.
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..Default::default()
+        };
+        let (device, queue) =
+            pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| {
+                Error::NoDevice {
+                    adapter: description.name.clone(),
+                    reason: one_line(&error.to_string()),
+                }
+            })?;
+        Ok(Self::with_parts(
+            description.clone(),
+            device,
+            queue,
+            options,
+        ))
+    }
+
+    /// Uses a device that the caller made; its features and limits decide what runs. Takes over the device's handlers
+    /// of uncaptured errors and of loss.
+    pub fn from_device(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        Self::with_parts(
+            AdapterDescription::new(0, adapter),
+            device,
+            queue,
+            &GpuOptions::default(),
+        )
+    }
+
+    fn with_parts(
+        mut adapter: AdapterDescription,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        options: &GpuOptions,
+    ) -> Self {
+        let mut capabilities =
+            adapter::capabilities(&device.adapter_info(), device.features(), &device.limits());
+        if let Some(limit) = options.binding_limit {
+            capabilities.limits.binding_bytes = capabilities.limits.binding_bytes.min(limit);
+        }
+        adapter.capabilities = capabilities.clone();
+        let shared = Shared {
+            faults: Faults::watch(&device),
+            memory: Arc::new(Memory::default()),
+            pipelines: Pipelines::default(),
+            read_back: Mutex::new(ReadBack::default()),
+            adapter,
+            capabilities,
+            timeout: options.timeout,
+            in_flight: Mutex::new(VecDeque::new()),
+            staged: AtomicUsize::new(0),
+            device,
+            queue,
+        };
+        Self {
+            shared: Arc::new(shared),
+            preferred: None,
+        }
+    }
+
+    /// The machine's adapters, best or not.
+    pub fn adapters(options: &GpuOptions) -> Vec<AdapterDescription> {
+        adapter::enumerate(options.backends)
+            .into_iter()
+            .map(|(_, description)| description)
+            .collect()
+    }
+
+    /// The adapter that the device is of.
+    pub fn adapter(&self) -> &AdapterDescription {
+        &self.shared.adapter
+    }
+
+    /// What the device can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.shared.capabilities
+    }
+
+    /// The wgpu device, for work of the caller's own beside this crate's.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.shared.device
+    }
+
+    /// The wgpu queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.shared.queue
+    }
+
+    /// Bytes of the buffers that live now.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.shared.memory.bytes()
+    }
+
+    /// Buffers made since the device was: a count that rises between two moments tells of an allocation there.
+    pub fn allocation_count(&self) -> u64 {
+        self.shared.memory.count()
+    }
+
+    /// A handle on the same device whose [`select`](Self::select) takes `variant` wherever it answers the request:
+    /// tests run each variant by it.
+    #[must_use]
+    pub fn preferring(&self, variant: &'static Variant) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            preferred: Some(variant),
+        }
+    }
+
+    /// The best variant of a kernel on this device; see [`select`](crate::select).
+    ///
+    /// # Errors
+    /// [`Error::NoVariant`], with what each candidate lacks.
+    pub fn select(&self, kernel: &str, slots: &[(&str, &str)]) -> Result<&'static Variant, Error> {
+        let answers = |variant: &Variant| {
+            variant.kernel == kernel
+                && slots
+                    .iter()
+                    .all(|(slot, choice)| variant.slot(slot) == Some(*choice))
+        };
+        let preferred = self
+            .preferred
+            .filter(|variant| answers(variant) && self.capabilities().missing(variant).is_none());
+        if let Some(variant) =
+            preferred.or_else(|| kernel::select(kernel, slots, self.capabilities()))
+        {
+            return Ok(variant);
+        }
+        let lacking: Vec<String> = (kernel::variants().iter().filter(|variant| answers(variant)))
+            .filter_map(|variant| {
+                Some(format!(
+                    "{}: {}",
+                    variant.id(),
+                    self.capabilities().missing(variant)?
+                ))
+            })
+            .collect();
+        let request: Vec<String> = slots
+            .iter()
+            .map(|(slot, choice)| format!("{slot} {choice}"))
+            .collect();
+        Err(Error::NoVariant {
+            kernel: kernel.to_owned(),
+            request: if request.is_empty() {
+                "any format".to_owned()
+            } else {
+                request.join(", ")
+            },
+            reason: if lacking.is_empty() {
+                "kernels.toml lists none".to_owned()
+            } else {
+                lacking.join("; ")
+            },
+        })
+    }
+
+    /// An empty list of commands.
+    pub fn recorder(&self) -> Recorder {
+        Recorder::new(self)
+    }
+
+    /// Runs what was recorded. Returns when it is queued, not when it is done.
+    ///
+    /// # Errors
+    /// What recording ran into; a fault of the device, also one of earlier work that came to light since.
+    pub fn submit(&self, recorder: Recorder) -> Result<(), Error> {
+        for commands in recorder.finish()? {
+            self.submit_commands(Some(commands))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until everything submitted is done.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] when one submission takes longer than the options allow; [`Error::DeviceLost`],
+    /// [`Error::OutOfMemory`] and [`Error::Driver`] for faults on the way.
+    pub fn wait(&self) -> Result<(), Error> {
+        loop {
+            let oldest = self.in_flight().pop_front();
+            let Some(index) = oldest else { break };
+            self.wait_for(index)?;
+        }
+        self.shared.faults.check()
+    }
+
+    /// Submits one command buffer, or with none what `write_buffer` staged.
+    pub(super) fn submit_commands(
+        &self,
+        commands: Option<wgpu::CommandBuffer>,
+    ) -> Result<(), Error> {
+        self.shared.staged.store(0, Ordering::Relaxed);
+        let index = self
+            .shared
+            .faults
+            .guard(|| self.shared.queue.submit(commands))?;
+        let oldest = {
+            let mut in_flight = self.in_flight();
+            in_flight.push_back(index);
+            if in_flight.len() > MAX_IN_FLIGHT {
+                in_flight.pop_front()
+            } else {
+                None
+            }
+        };
+        if let Some(index) = oldest {
+            self.wait_for(index)?;
+        }
+        self.shared.faults.check()
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn wait_for(&self, index: SubmissionIndex) -> Result<(), Error> {
+        let timeout = self.shared.timeout;
+        let poll = wgpu::PollType::Wait {
+            submission_index: Some(index),
+            timeout: Some(timeout),
+        };
+        match self.shared.faults.guard(|| self.shared.device.poll(poll))? {
+            Ok(_) => self.shared.faults.check(),
+            Err(wgpu::PollError::Timeout) => Err(Error::Timeout {
+                seconds: timeout.as_secs(),
+            }),
+            Err(error) => Err(Error::Driver {
+                reason: one_line(&error.to_string()),
+            }),
+        }
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, VecDeque<SubmissionIndex>> {
+        self.shared
+            .in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,3 @@
+//! The runtime on a real adapter.
+
+fn main() {}
