@@ -52,7 +52,7 @@ impl DType {
     /// or the product does not fit.
     #[must_use]
     pub fn row_bytes(self, columns: usize) -> Option<usize> {
-        if columns % self.block_elements() != 0 {
+        if !columns.is_multiple_of(self.block_elements()) {
             return None;
         }
         (columns / self.block_elements()).checked_mul(self.block_bytes())

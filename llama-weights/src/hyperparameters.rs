@@ -140,14 +140,14 @@ impl Hyperparameters {
     }
 
     fn check_heads(&self) -> Result<(), Violation> {
-        if self.n_heads % self.n_kv_heads != 0 {
+        if !self.n_heads.is_multiple_of(self.n_kv_heads) {
             return Err(Violation {
                 field: "n_kv_heads",
                 expected: format!("a divisor of the {} attention heads", self.n_heads),
                 found: self.n_kv_heads.to_string(),
             });
         }
-        if self.head_dim % 2 != 0 {
+        if !self.head_dim.is_multiple_of(2) {
             return Err(Violation {
                 field: "head_dim",
                 expected: "an even number, since rotary embedding turns pairs".to_owned(),

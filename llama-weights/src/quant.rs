@@ -44,8 +44,8 @@ pub fn quantize_q4_0(values: &[f32], out: &mut Vec<u8>) {
     out.reserve(blocks.len() * Q4_0_BYTES);
     for block in blocks {
         let extreme = block.iter().fold(
-            0.0,
-            |most: f32, &x| {
+            block[0],
+            |most, &x| {
                 if x.abs() > most.abs() { x } else { most }
             },
         );

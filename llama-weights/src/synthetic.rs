@@ -3,9 +3,11 @@
 //! Made for benchmarks and tests: activations and logits stay of order 1 to 10, and nothing says what they mean. The same
 //! seed, shape and type give the same bytes within one version of this crate.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 
-use crate::{DType, LayerPart, TensorRole};
+use crate::{DType, LayerPart, TensorRole, quant};
 
 /// Standard deviation of matrices and biases, as Llama's own initialisation has it.
 const DEVIATION: f32 = 0.02;
@@ -29,27 +31,28 @@ impl Seeded {
         }
     }
 
-    /// Appends one row of `columns` elements in `dtype`'s layout. A value depends on seed, tensor, row and
+    /// Appends rows of `columns` elements in `dtype`'s layout. A value depends on seed, tensor, row and
     /// column alone, and F32 and F16 give equal values.
-    pub(crate) fn append_row(self, row: usize, columns: usize, out: &mut Vec<u8>) {
-        let mut random = Random(mix(self.key ^ mix(row as u64)));
+    pub(crate) fn append_rows(self, rows: Range<usize>, columns: usize, out: &mut Vec<u8>) {
+        let random = rows.map(|row| Random(mix(self.key ^ mix(row as u64))));
+        let blocks = columns / quant::BLOCK;
         match self.dtype {
             DType::F32 => {
                 let levels = self.levels().map(|x| x.to_f32().to_le_bytes());
-                append_levels(&levels, columns, &mut random, out);
+                random.for_each(|random| append_levels(&levels, columns, random, out));
             }
             DType::F16 => {
                 let levels = self.levels().map(f16::to_le_bytes);
-                append_levels(&levels, columns, &mut random, out);
+                random.for_each(|random| append_levels(&levels, columns, random, out));
             }
             DType::BF16 => {
                 let levels = self
                     .levels()
                     .map(|x| bf16::from_f32(x.to_f32()).to_le_bytes());
-                append_levels(&levels, columns, &mut random, out);
+                random.for_each(|random| append_levels(&levels, columns, random, out));
             }
-            DType::Q8_0 => append_q8_0(columns / crate::quant::BLOCK, &mut random, out),
-            DType::Q4_0 => append_q4_0(columns / crate::quant::BLOCK, &mut random, out),
+            DType::Q8_0 => random.for_each(|random| append_q8_0(blocks, random, out)),
+            DType::Q4_0 => random.for_each(|random| append_q4_0(blocks, random, out)),
         }
     }
 
@@ -67,25 +70,25 @@ impl Seeded {
     }
 }
 
+/// Eight values from each random number.
 fn append_levels<const N: usize>(
     levels: &[[u8; N]; 256],
     columns: usize,
-    random: &mut Random,
+    mut random: Random,
     out: &mut Vec<u8>,
 ) {
-    let mut left = columns;
-    while left > 0 {
+    let start = out.len();
+    out.resize(start + columns * N, 0);
+    for eight in out[start..].chunks_mut(8 * N) {
         let bytes = random.next().to_le_bytes();
-        let taken = left.min(bytes.len());
-        for byte in &bytes[..taken] {
-            out.extend_from_slice(&levels[usize::from(*byte)]);
+        for (value, byte) in eight.chunks_exact_mut(N).zip(bytes) {
+            value.copy_from_slice(&levels[usize::from(byte)]);
         }
-        left -= taken;
     }
 }
 
 /// Quants are random bytes without −128; 73.3 is their standard deviation.
-fn append_q8_0(blocks: usize, random: &mut Random, out: &mut Vec<u8>) {
+fn append_q8_0(blocks: usize, mut random: Random, out: &mut Vec<u8>) {
     let scale = f16::from_f32(DEVIATION / 73.3).to_le_bytes();
     for _ in 0..blocks {
         out.extend_from_slice(&scale);
@@ -98,7 +101,7 @@ fn append_q8_0(blocks: usize, random: &mut Random, out: &mut Vec<u8>) {
 
 /// Quants are random nibbles, −8 to 7: 4.64 is their root mean square. Their mean is −½, so the scale's sign is
 /// random too.
-fn append_q4_0(blocks: usize, random: &mut Random, out: &mut Vec<u8>) {
+fn append_q4_0(blocks: usize, mut random: Random, out: &mut Vec<u8>) {
     let scale = f16::from_f32(DEVIATION / 4.64);
     for _ in 0..blocks {
         let [a, b, c] = [random.next(), random.next(), random.next()];

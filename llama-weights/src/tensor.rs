@@ -97,9 +97,7 @@ impl<'a> TensorView<'a> {
             }
             Rows::Made(seeded) => {
                 let mut bytes = Vec::with_capacity(rows.len() * self.row_bytes());
-                for row in rows {
-                    seeded.append_row(row, self.n_columns(), &mut bytes);
-                }
+                seeded.append_rows(rows, self.n_columns(), &mut bytes);
                 Cow::Owned(bytes)
             }
         }

@@ -62,7 +62,7 @@ fn hyperparameters(fields: &Fields, rope: &Rope) -> Result<Hyperparameters, Erro
         .unwrap_or(2048);
     let head_dim = match fields.integer("head_dim", 1, limit::HEAD_DIM)? {
         Some(head_dim) => head_dim,
-        None if hidden_size % n_heads == 0 => hidden_size / n_heads,
+        None if hidden_size.is_multiple_of(n_heads) => hidden_size / n_heads,
         None => {
             return Err(fields.fault(
                 "num_attention_heads",

@@ -201,9 +201,7 @@ pub(super) fn check(file: &[u8]) -> Result<(), HeaderFault> {
     }
     let data = check_layout(&mut tensors)?;
     let found = file.len() as u64;
-    let expected = ((LENGTH_BYTES + header.len()) as u64)
-        .checked_add(data)
-        .unwrap_or(u64::MAX);
+    let expected = ((LENGTH_BYTES + header.len()) as u64).saturating_add(data);
     match expected.cmp(&found) {
         std::cmp::Ordering::Greater => Err(HeaderFault::Truncated { expected, found }),
         std::cmp::Ordering::Less => Err(HeaderFault::Trailing { expected, found }),

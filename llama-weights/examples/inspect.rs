@@ -1,0 +1,67 @@
+//! Prints the hyperparameters and tensors of a checkpoint: `cargo run --example inspect -- <directory>`.
+//! Without a directory it makes a synthetic one.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use llama_weights::{Checkpoint, DType, Error, Hyperparameters, RopeScaling};
+
+fn main() -> ExitCode {
+    match open() {
+        Ok(checkpoint) => {
+            print(&checkpoint);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn open() -> Result<Checkpoint, Error> {
+    if let Some(directory) = std::env::args_os().nth(1) {
+        return Checkpoint::open(Path::new(&directory));
+    }
+    let shape = Hyperparameters {
+        hidden_size: 64,
+        n_layers: 2,
+        n_heads: 8,
+        n_kv_heads: 4,
+        head_dim: 8,
+        ffn_size: 192,
+        vocab_size: 512,
+        max_position_embeddings: 512,
+        rms_norm_eps: 1e-5,
+        rope_theta: 10_000.0,
+        rope_scaling: RopeScaling::None,
+        tied_embeddings: false,
+        attention_bias: false,
+        mlp_bias: false,
+        bos_token_id: Some(1),
+        eos_token_ids: vec![2],
+    };
+    Checkpoint::synthetic(shape, DType::Q8_0, 42)
+}
+
+fn print(checkpoint: &Checkpoint) {
+    let h = checkpoint.hyperparameters();
+    println!(
+        "{}: {} parameters",
+        checkpoint.format(),
+        h.parameter_count()
+    );
+    println!("{h:#?}");
+    for (_, tensor) in checkpoint.tensors() {
+        let shape = format!("{:?}", tensor.shape());
+        println!(
+            "{:<50} {:>5} {shape:>14} {:>12} bytes",
+            tensor.name(),
+            tensor.dtype(),
+            tensor.n_bytes()
+        );
+    }
+    for warning in checkpoint.warnings() {
+        println!("warning: {warning}");
+    }
+}

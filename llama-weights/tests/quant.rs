@@ -1,0 +1,146 @@
+//! Q8_0 and Q4_0 against the `gguf` Python package (see `golden/quant/generate.py`), and their round trips.
+
+use half::f16;
+use llama_weights::quant::{
+    BLOCK, Q4_0_BYTES, Q8_0_BYTES, dequantize_q4_0, dequantize_q8_0, quantize_q4_0, quantize_q8_0,
+};
+use proptest::prelude::*;
+use safetensors::SafeTensors;
+
+const GOLDEN: &[u8] = include_bytes!("golden/quant/quant.safetensors");
+
+fn golden_bytes(name: &str) -> Vec<u8> {
+    let file = SafeTensors::deserialize(GOLDEN).expect("the golden file");
+    file.tensor(name).expect(name).data().to_vec()
+}
+
+fn golden_floats(name: &str) -> Vec<f32> {
+    let bytes = golden_bytes(name);
+    let floats = bytes.chunks_exact(4);
+    floats
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect()
+}
+
+/// Names the first block that differs: a diff of 40,000 bytes helps nobody.
+fn assert_blocks_equal(found: &[u8], expected: &[u8], block: usize) {
+    assert_eq!(found.len(), expected.len());
+    for (i, (found, expected)) in found.chunks(block).zip(expected.chunks(block)).enumerate() {
+        assert_eq!(found, expected, "block {i}");
+    }
+}
+
+#[test]
+fn q8_0_bytes_equal_gguf_s() {
+    let mut found = Vec::new();
+    quantize_q8_0(&golden_floats("values"), &mut found);
+    assert_blocks_equal(&found, &golden_bytes("q8_0"), Q8_0_BYTES);
+}
+
+#[test]
+fn q4_0_bytes_equal_gguf_s() {
+    let mut found = Vec::new();
+    quantize_q4_0(&golden_floats("values"), &mut found);
+    assert_blocks_equal(&found, &golden_bytes("q4_0"), Q4_0_BYTES);
+}
+
+#[test]
+fn q8_0_values_equal_gguf_s() {
+    let mut found = Vec::new();
+    dequantize_q8_0(&golden_bytes("q8_0"), &mut found);
+    assert_eq!(found, golden_floats("q8_0_values"));
+}
+
+#[test]
+fn q4_0_values_equal_gguf_s() {
+    let mut found = Vec::new();
+    dequantize_q4_0(&golden_bytes("q4_0"), &mut found);
+    assert_eq!(found, golden_floats("q4_0_values"));
+}
+
+#[test]
+fn what_the_buffer_held_is_replaced() {
+    let mut bytes = vec![7; 100];
+    quantize_q8_0(&[0.0; BLOCK], &mut bytes);
+    assert_eq!(bytes, [0; Q8_0_BYTES]);
+    let mut floats = vec![7.0; 100];
+    dequantize_q8_0(&bytes, &mut floats);
+    assert_eq!(floats, [0.0; BLOCK]);
+}
+
+#[test]
+#[should_panic(expected = "expected a multiple of 32 items, found 33")]
+fn part_of_a_block_panics() {
+    quantize_q4_0(&[0.0; 33], &mut Vec::new());
+}
+
+/// Values from 2⁻¹² to 2¹²: scales are normal f16, so that the bounds below hold.
+fn values() -> impl Strategy<Value = Vec<f32>> {
+    let value = (-12i32..12, -1.0f32..1.0).prop_map(|(exponent, x)| x * 2f32.powi(exponent));
+    prop::collection::vec(value, BLOCK..=4 * BLOCK)
+        .prop_map(|mut values| {
+            values.truncate(values.len() / BLOCK * BLOCK);
+            values
+        })
+        .prop_filter("scales are normal", |values| {
+            values.chunks(BLOCK).all(|block| largest(block) > 0.01)
+        })
+}
+
+fn largest(block: &[f32]) -> f32 {
+    block.iter().fold(0.0, |most, x| x.abs().max(most))
+}
+
+/// Of each block, the error relative to its largest magnitude.
+fn worst(values: &[f32], back: &[f32]) -> f32 {
+    let blocks = values.chunks(BLOCK).zip(back.chunks(BLOCK));
+    blocks
+        .map(|(block, back)| {
+            let error = block.iter().zip(back).map(|(x, y)| (x - y).abs());
+            error.fold(0.0, f32::max) / largest(block)
+        })
+        .fold(0.0, f32::max)
+}
+
+proptest! {
+    #[test]
+    fn q8_0_round_trip(values in values()) {
+        let (mut bytes, mut back) = (Vec::new(), Vec::new());
+        quantize_q8_0(&values, &mut bytes);
+        prop_assert_eq!(bytes.len(), values.len() / BLOCK * Q8_0_BYTES);
+        dequantize_q8_0(&bytes, &mut back);
+        // Half a step of 1/127, and the f16 rounding of the scale: 2⁻¹¹ of the value.
+        prop_assert!(worst(&values, &back) <= 0.5 / 127.0 + 0.0005);
+    }
+
+    #[test]
+    fn q4_0_round_trip(values in values()) {
+        let (mut bytes, mut back) = (Vec::new(), Vec::new());
+        quantize_q4_0(&values, &mut bytes);
+        prop_assert_eq!(bytes.len(), values.len() / BLOCK * Q4_0_BYTES);
+        dequantize_q4_0(&bytes, &mut back);
+        // A whole step of 1/8 at the end opposite to the extreme (8 is cut to 7), and the scale's rounding.
+        prop_assert!(worst(&values, &back) <= 1.0 / 8.0 + 0.0005);
+    }
+
+    #[test]
+    fn q8_0_of_q8_0_values_is_a_fixed_point(values in values()) {
+        let (mut bytes, mut back, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        quantize_q8_0(&values, &mut bytes);
+        dequantize_q8_0(&bytes, &mut back);
+        quantize_q8_0(&back, &mut again);
+        prop_assert_eq!(bytes, again);
+    }
+
+    #[test]
+    fn any_block_bytes_dequantize(bytes in prop::collection::vec(any::<u8>(), 306)) {
+        // 306 is 9 blocks of Q8_0 and 17 of Q4_0.
+        let mut out = Vec::new();
+        dequantize_q8_0(&bytes, &mut out);
+        prop_assert_eq!(out.len(), 9 * BLOCK);
+        let scale = f16::from_le_bytes([bytes[0], bytes[1]]).to_f32();
+        prop_assert!(scale.is_nan() || out[0] == scale * f32::from(bytes[2] as i8) || out[0].is_nan());
+        dequantize_q4_0(&bytes, &mut out);
+        prop_assert_eq!(out.len(), 17 * BLOCK);
+    }
+}
