@@ -8,6 +8,11 @@ use std::path::{Path, PathBuf};
 
 use crate::format::safetensors::HeaderFault;
 
+/// Missing shards are all listed, since each must be fetched; only an index that no tool wrote has more than this.
+const SHARDS_LISTED: usize = 1000;
+/// The first missing tensors tell which part is missing.
+const TENSORS_LISTED: usize = 16;
+
 /// A checkpoint that cannot be used. The message of every variant is one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -84,7 +89,7 @@ pub enum Error {
     /// Files that the index names are not there.
     #[error(
         "{}: expected {expected} shards beside it, found {} missing: {}; download them into the same directory",
-        path.display(), missing.len(), listed(missing)
+        path.display(), missing.len(), listed(missing, SHARDS_LISTED)
     )]
     MissingShards {
         /// The index.
@@ -128,7 +133,7 @@ pub enum Error {
     /// Tensors that the configuration asks for and no file holds.
     #[error(
         "{}: expected {expected} tensors by the configuration, found {} missing: {}; {advice}",
-        path.display(), missing.len(), listed(missing)
+        path.display(), missing.len(), listed(missing, TENSORS_LISTED)
     )]
     MissingTensors {
         /// The checkpoint.
@@ -209,16 +214,15 @@ impl fmt::Display for OneLine<'_> {
 }
 
 /// The first names of a list, and how many more there are.
-fn listed(names: &[String]) -> String {
-    const SHOWN: usize = 16;
+fn listed(names: &[String], most: usize) -> String {
     let mut text = names
         .iter()
-        .take(SHOWN)
+        .take(most)
         .map(|name| Excerpt(name).to_string())
         .collect::<Vec<_>>()
         .join(", ");
-    if names.len() > SHOWN {
-        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    if names.len() > most {
+        text.push_str(&format!(" and {} more", names.len() - most));
     }
     text
 }

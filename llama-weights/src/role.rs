@@ -92,8 +92,9 @@ impl LayerPart {
     }
 
     fn shape(self, h: &Hyperparameters) -> Vec<usize> {
-        let q = h.n_heads * h.head_dim;
-        let kv = h.n_kv_heads * h.head_dim;
+        // Saturating, since the fields are public and may not have been validated.
+        let q = h.n_heads.saturating_mul(h.head_dim);
+        let kv = h.n_kv_heads.saturating_mul(h.head_dim);
         match self {
             LayerPart::AttentionNorm | LayerPart::FfnNorm => vec![h.hidden_size],
             LayerPart::Query => vec![q, h.hidden_size],

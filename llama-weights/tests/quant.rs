@@ -133,6 +133,16 @@ proptest! {
     }
 
     #[test]
+    fn any_floats_quantize(values in prop::collection::vec(any::<f32>(), 2 * BLOCK)) {
+        // NaN and infinities included: the result means nothing, but there is one.
+        let mut bytes = Vec::new();
+        quantize_q8_0(&values, &mut bytes);
+        prop_assert_eq!(bytes.len(), 2 * Q8_0_BYTES);
+        quantize_q4_0(&values, &mut bytes);
+        prop_assert_eq!(bytes.len(), 2 * Q4_0_BYTES);
+    }
+
+    #[test]
     fn any_block_bytes_dequantize(bytes in prop::collection::vec(any::<u8>(), 306)) {
         // 306 is 9 blocks of Q8_0 and 17 of Q4_0.
         let mut out = Vec::new();

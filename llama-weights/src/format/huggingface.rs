@@ -42,10 +42,12 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, Error> {
     } else {
         None
     };
-    let weights = if directory.join(SINGLE).exists() {
-        Weights::single(directory)?
-    } else {
+    // A dangling link to the single file is that file's error, not the index's.
+    let only_index = directory.join(INDEX).exists() && !directory.join(SINGLE).exists();
+    let weights = if only_index {
         Weights::sharded(directory, &h, &mut warnings)?
+    } else {
+        Weights::single(directory)?
     };
     let (files, tensors) = weights.assign(&h, &mut warnings)?;
     Ok(Checkpoint {

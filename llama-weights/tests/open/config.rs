@@ -519,6 +519,14 @@ fn eos_token_id_out_of_range() {
 }
 
 #[test]
+fn bos_token_id_out_of_range() {
+    assert_eq!(
+        refused(json!({"bos_token_id": 10})),
+        "bos_token_id: expected a token id below vocab_size (10) or a list of them, found 10"
+    );
+}
+
+#[test]
 fn default_ids_out_of_range() {
     let message = refused(json!({"vocab_size": 2, "eos_token_id": "(absent)"}));
     assert_eq!(

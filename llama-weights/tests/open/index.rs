@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::fixture::{Directory, Tensor, file, tensors};
+use crate::fixture::{Directory, Tensor, absent, file, tensors};
 
 #[test]
 fn two_good_shards_open_without_a_warning() {
@@ -27,6 +27,25 @@ fn missing_shards_are_all_listed() {
         "DIR/model.safetensors.index.json: expected 2 shards beside it, found 2 missing: \"a.safetensors\", \"b.safetensors\"; \
          download them into the same directory"
     );
+}
+
+#[test]
+fn a_hundred_missing_shards_are_all_listed() {
+    let directory = Directory::sharded();
+    let names: Vec<String> = (0..100).map(|i| format!("{i:03}.safetensors")).collect();
+    directory.weight_map(
+        names
+            .iter()
+            .map(|name| (name.clone(), json!(name)))
+            .collect(),
+    );
+    let message = directory.refusal();
+    for name in names {
+        assert!(
+            message.contains(&format!("\"{name}\"")),
+            "{name} in {message}"
+        );
+    }
 }
 
 #[test]
@@ -179,6 +198,22 @@ fn index_without_a_weight_map() {
         directory.refusal(),
         "DIR/model.safetensors.index.json: expected a JSON object, found missing field `weight_map` at line 1 column 2; \
          download the file again"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_nowhere_is_a_missing_file() {
+    let directory = Directory::good();
+    directory.remove("model.safetensors");
+    let link = directory.path().join("model.safetensors");
+    std::os::unix::fs::symlink("../../blobs/absent", link).expect("a link");
+    assert_eq!(
+        directory.refusal(),
+        format!(
+            "DIR/model.safetensors: expected a readable file, found an error: {}; check that it exists and may be read",
+            absent()
+        )
     );
 }
 

@@ -46,7 +46,7 @@ pub enum HeaderFault {
     /// The file ends before its header or its tensors do.
     #[error(
         "expected {expected} bytes, found {found}: {} bytes are missing; download the file again",
-        expected - found
+        expected.saturating_sub(*found)
     )]
     Truncated {
         /// The length that the header asks for.
@@ -155,7 +155,7 @@ pub enum HeaderFault {
     /// Bytes between tensors that belong to none.
     #[error(
         "{}: expected data_offsets that begin at {expected}, found {found}: a hole of {} bytes; the file is damaged",
-        Excerpt(tensor), found - expected
+        Excerpt(tensor), found.saturating_sub(*expected)
     )]
     Hole {
         /// The tensor after the hole.
@@ -168,7 +168,7 @@ pub enum HeaderFault {
     /// Bytes after the last tensor.
     #[error(
         "expected {expected} bytes, found {found}: {} bytes follow the last tensor; download the file again",
-        found - expected
+        found.saturating_sub(*expected)
     )]
     Trailing {
         /// The length that the header asks for.
