@@ -28,7 +28,8 @@ pub fn quantize_q8_0(values: &[f32], out: &mut Vec<u8>) {
         let scale = largest / 127.0;
         let inverse = inverse_or_zero(scale);
         out.extend(f16::from_f32(scale).to_le_bytes());
-        out.extend(block.iter().map(|x| (x * inverse).round() as i8 as u8));
+        let quants: [i8; BLOCK] = std::array::from_fn(|i| round_i8(block[i] * inverse));
+        out.extend_from_slice(&quants.map(|q| q as u8));
     }
 }
 
@@ -101,6 +102,15 @@ fn whole_blocks<T>(items: &[T], block: usize) -> std::slice::ChunksExact<'_, T> 
         items.len()
     );
     blocks
+}
+
+/// Rounds half away from zero, as C's `roundf`, to −127 … 127. `f32::round` is a library call on x86-64 without SSE 4.1;
+/// this becomes vector code there.
+fn round_i8(x: f32) -> i8 {
+    let x = x.clamp(-127.0, 127.0);
+    let whole = x as i32;
+    let rest = x - whole as f32; // exact
+    (whole + i32::from(rest >= 0.5) - i32::from(rest <= -0.5)) as i8
 }
 
 fn block_scale(block: &[u8]) -> f32 {

@@ -56,8 +56,8 @@ impl Seeded {
         }
     }
 
-    /// The 256 values that a random byte chooses from, evenly spaced: their standard deviation is a third of √3 times
-    /// the largest, hence the √3.
+    /// The 256 values that a random byte chooses from, evenly spaced; the standard deviation of such values is the
+    /// largest of them divided by √3.
     fn levels(self) -> [f16; 256] {
         std::array::from_fn(|byte| {
             let even = (byte as f32 - 127.5) / 127.5;
@@ -94,7 +94,7 @@ fn append_q8_0(blocks: usize, mut random: Random, out: &mut Vec<u8>) {
         out.extend_from_slice(&scale);
         for _ in 0..4 {
             let quants = random.next().to_le_bytes();
-            out.extend(quants.map(|q| if q == 0x80 { 0x81 } else { q }));
+            out.extend_from_slice(&quants.map(|q| q | u8::from(q == 0x80)));
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The header is checked by our own visitor first ([`header`]), because the `safetensors` crate keeps the last of two equal
 //! names and its errors carry no numbers. Then the crate reads it. What the tensors mean is not known here.
 
+mod fault;
 mod header;
 
 use std::ops::Range;
@@ -14,7 +15,7 @@ use crate::Error;
 use crate::error::OneLine;
 use crate::mapping::Mapping;
 
-pub use header::HeaderFault;
+pub use fault::HeaderFault;
 
 /// A mapped file.
 #[derive(Debug)]

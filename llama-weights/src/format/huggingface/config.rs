@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::fields::Fields;
+use crate::error::Excerpt;
 use crate::hyperparameters::limit;
 use crate::{DType, Error, GenerationConfig, Hyperparameters, RopeScaling};
 
@@ -34,12 +35,11 @@ pub(super) fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Config, Er
 }
 
 fn refuse_other_models(fields: &Fields) -> Result<(), Error> {
-    match fields.text("model_type")? {
-        Some("llama") => {}
-        _ => return Err(fields.fault("model_type", "\"llama\"")),
+    if fields.text("model_type")? != Some("llama") {
+        return Err(fields.fault("model_type", "\"llama\""));
     }
-    if let Some("silu" | "swish") | None = fields.text("hidden_act")? {
-    } else {
+    // "swish" is another name of the same function.
+    if !matches!(fields.text("hidden_act")?, None | Some("silu" | "swish")) {
         return Err(fields.fault("hidden_act", "\"silu\""));
     }
     if let Some(quantization) = fields.nested("quantization_config")? {
@@ -47,7 +47,7 @@ fn refuse_other_models(fields: &Fields) -> Result<(), Error> {
         return Err(fields.fault_found(
             "quantization_config",
             "none, since weights are read as F32, F16 or BF16",
-            format!("{}", crate::error::Excerpt(method)),
+            Excerpt(method).to_string(),
         ));
     }
     Ok(())
