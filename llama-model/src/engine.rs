@@ -1,0 +1,259 @@
+//! Runs rows of sequences through the model: pages, positions and angles of each row, then the step.
+//!
+//! It knows sequences as lists of tokens; what they are for is the business of `Session` and `Batch`.
+
+use std::ops::ControlFlow;
+
+use llama_kernels::{Gpu, KvCache, KvFormat, StepBuffer, StepLayout, StepRow, TokenSource, padded};
+use llama_weights::Hyperparameters;
+
+use crate::Error;
+use crate::forward::Forward;
+use crate::memory::{self, PAGE_SIZE};
+use crate::model::{Model, SessionOptions};
+use crate::pages::{PagePool, PageTable};
+use crate::rope::Rope;
+use crate::scratch::{Scratch, ScratchShape};
+
+/// The GPU side of one session or batch: everything is allocated when it is made.
+pub(crate) struct Engine {
+    // Before the model, so that they are dropped before its weights.
+    forward: Forward,
+    step: StepBuffer,
+    scratch: Scratch,
+    shape: ScratchShape,
+    kv_format: KvFormat,
+    context: usize,
+    sequences: Vec<Sequence>,
+    pool: PagePool,
+    rope: Rope,
+    /// Host side of the step, kept between steps.
+    step_rows: Vec<StepRow>,
+    angles: Vec<f32>,
+    model: Model,
+}
+
+#[derive(Default)]
+struct Sequence {
+    /// What the cache holds.
+    tokens: Vec<u32>,
+    pages: PageTable,
+}
+
+/// A token to be appended to a sequence.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) sequence: usize,
+    pub(crate) token: u32,
+    /// Length of the sequence with all of the prompt that the token belongs to; see [`Rope::append`].
+    pub(crate) length: usize,
+    pub(crate) wants_logits: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        model: &Model,
+        options: &SessionOptions,
+        n_sequences: usize,
+    ) -> Result<Self, Error> {
+        let (gpu, h) = (model.gpu(), model.hyperparameters());
+        let context = options.context;
+        if context == 0 {
+            return Err(Error::NoContext);
+        }
+        let kv_format = options.kv.format(model.weight_choice());
+        check_kv_size(gpu, h, kv_format, context, n_sequences)?;
+        let shape = ScratchShape::new(h, options.chunk, n_sequences);
+        let pages_per_sequence = context.div_ceil(PAGE_SIZE);
+        let n_pages = n_sequences * pages_per_sequence;
+        let caches = (0..h.n_layers)
+            .map(|layer| {
+                let label = format!("layer {layer} cache");
+                let (heads, dim) = (h.n_kv_heads, h.head_dim);
+                KvCache::new(gpu, &label, kv_format, n_pages, PAGE_SIZE, heads, dim)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let layout = StepLayout {
+            max_rows: shape.rows,
+            max_sequences: n_sequences,
+            pages_per_sequence,
+            page_size: PAGE_SIZE,
+            rope_pairs: h.head_dim / 2,
+        };
+        let step = StepBuffer::new(gpu, layout)?;
+        let scratch = Scratch::new(gpu, h, shape)?;
+        gpu.reserve_read_back(4 * (shape.logit_rows * padded(h.vocab_size)) as u64)?;
+        let forward = Forward::new(gpu, h, model.weights(), &scratch, &step, &caches)?;
+        Ok(Self {
+            forward,
+            step,
+            scratch,
+            shape,
+            kv_format,
+            context,
+            sequences: (0..n_sequences).map(|_| Sequence::default()).collect(),
+            // The cache's buffers were made, so its pages are far fewer than 2^32.
+            pool: PagePool::new(n_pages as u32, PAGE_SIZE),
+            rope: Rope::new(h),
+            step_rows: Vec::with_capacity(shape.rows),
+            angles: Vec::with_capacity(shape.rows * h.head_dim),
+            model: model.clone(),
+        })
+    }
+
+    /// Refuses tokens that cannot stand behind `position` others.
+    pub(crate) fn check(&self, position: usize, tokens: &[u32]) -> Result<(), Error> {
+        let context = self.context;
+        let vocab_size = self.model.hyperparameters().vocab_size;
+        if tokens.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        if tokens.len() > context - position {
+            return Err(Error::ContextFull {
+                tokens: tokens.len(),
+                position,
+                context,
+            });
+        }
+        match tokens.iter().find(|&&token| token as usize >= vocab_size) {
+            Some(&token) => Err(Error::TokenOutOfRange { token, vocab_size }),
+            None => Ok(()),
+        }
+    }
+
+    /// Appends checked rows to their sequences, in as many steps as their number asks for. `on_logits` gets
+    /// the index in `rows` and the logits of each row that wants them, in order; `on_step` how many
+    /// rows are done. After an error, some of the rows are appended.
+    pub(crate) fn feed(
+        &mut self,
+        rows: &[Row],
+        on_logits: &mut dyn FnMut(usize, &[f32]) -> ControlFlow<()>,
+        on_step: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let mut done = 0;
+        while done < rows.len() {
+            let rows_of_step = &rows[done..done + self.step_length(&rows[done..])];
+            let logits = self.run(rows_of_step)?;
+            let wanting = rows_of_step.iter().enumerate().filter(|r| r.1.wants_logits);
+            let vocab_size = self.model.hyperparameters().vocab_size;
+            for ((i, _), logits) in wanting.zip(logits.chunks_exact(vocab_size)) {
+                go_on(on_logits(done + i, logits))?;
+            }
+            done += rows_of_step.len();
+            go_on(on_step(done))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what a sequence holds from `position` on.
+    pub(crate) fn truncate(&mut self, sequence: usize, position: usize) {
+        let sequence = &mut self.sequences[sequence];
+        sequence.tokens.truncate(position);
+        sequence.pages.truncate(&mut self.pool, position);
+    }
+
+    pub(crate) fn tokens(&self, sequence: usize) -> &[u32] {
+        &self.sequences[sequence].tokens
+    }
+
+    pub(crate) fn n_sequences(&self) -> usize {
+        self.sequences.len()
+    }
+
+    pub(crate) fn context(&self) -> usize {
+        self.context
+    }
+
+    pub(crate) fn kv_format(&self) -> KvFormat {
+        self.kv_format
+    }
+
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// How many of `rows` go into the next step.
+    fn step_length(&self, rows: &[Row]) -> usize {
+        let mut logit_rows = 0;
+        let fitting = rows.iter().take(self.shape.rows).take_while(|row| {
+            logit_rows += usize::from(row.wants_logits);
+            logit_rows <= self.shape.logit_rows
+        });
+        fitting.count()
+    }
+
+    /// One step: the logits of the rows that want them, end to end.
+    fn run(&mut self, rows: &[Row]) -> Result<Vec<f32>, Error> {
+        self.step_rows.clear();
+        self.angles.clear();
+        for row in rows {
+            let sequence = &mut self.sequences[row.sequence];
+            let position = sequence.tokens.len();
+            if position == self.context || !sequence.pages.reserve(&mut self.pool, position + 1) {
+                return Err(Error::ContextFull {
+                    tokens: 1,
+                    position,
+                    context: self.context,
+                });
+            }
+            sequence.tokens.push(row.token);
+            self.rope.append(position, row.length, &mut self.angles);
+            self.step_rows.push(StepRow {
+                token: TokenSource::Id(row.token),
+                // Below the context, whose pages were numbered in u32.
+                position: position as u32,
+                sequence: row.sequence as u32,
+                wants_logits: row.wants_logits,
+            });
+        }
+        let tables: Vec<&[u32]> = self.sequences.iter().map(|s| s.pages.pages()).collect();
+        let gpu = self.model.gpu();
+        self.step
+            .write(gpu, &self.step_rows, &tables, &self.angles)?;
+        let logit_rows = rows.iter().filter(|row| row.wants_logits).count();
+        self.forward.run(gpu, rows.len(), logit_rows)?;
+        if logit_rows == 0 {
+            return Ok(Vec::new());
+        }
+        Ok(gpu.read_f32(&self.scratch.logits, 0..logit_rows)?)
+    }
+}
+
+fn go_on(flow: ControlFlow<()>) -> Result<(), Error> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::Cancelled),
+    }
+}
+
+/// Refuses a cache that the adapter cannot hold, before any of it is allocated.
+fn check_kv_size(
+    gpu: &Gpu,
+    h: &Hyperparameters,
+    format: KvFormat,
+    context: usize,
+    n_sequences: usize,
+) -> Result<(), Error> {
+    const GIB: f64 = (1u64 << 30) as f64;
+    const MIB: f64 = (1u64 << 20) as f64;
+    let limit = gpu.capabilities().limits.binding_bytes;
+    let sequences = n_sequences as u64;
+    let buffer = memory::kv_buffer_bytes(h, format, context).saturating_mul(sequences);
+    if buffer <= limit {
+        return Ok(());
+    }
+    let per_page = memory::kv_row_bytes(h, format) * PAGE_SIZE as u64;
+    let half_would_do = memory::kv_buffer_bytes(h, KvFormat::F16, context) <= limit / sequences;
+    Err(Error::KvTooLarge {
+        context,
+        needed_gib: memory::kv_bytes(h, format, context) as f64 * sequences as f64 / GIB,
+        layer_mib: buffer as f64 / MIB,
+        buffers: 2 * h.n_layers,
+        limit_mib: limit as f64 / MIB,
+        possible: (limit / per_page / sequences) as usize * PAGE_SIZE,
+        f16_hint: match half_would_do {
+            true => ", or for a cache in f16",
+            false => "",
+        },
+    })
+}

@@ -1,0 +1,225 @@
+//! The transformer: one function, from the tokens of a step to logits.
+//!
+//! Touvron et al., "Llama 2" (<https://arxiv.org/abs/2307.09288>) §2.2, in the order of the paper. What each
+//! line computes is the function of the same name in `llama_kernels::reference`; here is only which
+//! buffers it reads and writes. Tokens, positions, pages and angles are in the step buffer.
+
+use llama_kernels::ops::{
+    Argmax, Attention, Embed, GatherRows, Matmul, MatmulOptions, RmsNorm, Rope, SwiGlu,
+};
+use llama_kernels::reference::Heads;
+use llama_kernels::{Gpu, KvCache, Recorder, StepBuffer, Tensor, WeightMatrix};
+use llama_weights::Hyperparameters;
+
+use crate::Error;
+use crate::model::{LayerWeights, Weights};
+use crate::scratch::Scratch;
+
+/// Floating-point operations in one submission. Drivers take a GPU for hung after about 2 s; this is
+/// 0.5 s on an adapter that does 200 GFLOP/s. A 7B decode step is 13 GFLOP: one submission.
+const OPERATIONS_PER_SUBMIT: u64 = 100_000_000_000;
+
+/// Every operation of a step, bound to its buffers. Shapes: R rows, L of them with logits wanted.
+pub(crate) struct Forward {
+    /// x `[R, hidden]` = rows of the embedding by token
+    embed: Embed,
+    layers: Vec<Layer>,
+    /// xl `[L, hidden]` = the rows of x whose logits are wanted
+    gather: GatherRows,
+    /// xb `[L, hidden]` = norm of xl
+    output_norm: RmsNorm,
+    /// logits `[L, vocab]` = output xb
+    output: Matmul,
+    /// chosen `[L]` = the largest logit's token
+    argmax: Argmax,
+    /// Operations per row of one layer, and of the output.
+    layer_operations: u64,
+    output_operations: u64,
+}
+
+struct Layer {
+    /// xb `[R, hidden]` = norm of x
+    attention_norm: RmsNorm,
+    /// qkv `[R, (n_heads + 2 n_kv_heads) head_dim]` = (query, key, value) xb (+ bias)
+    qkv: Matmul,
+    /// q of qkv turned in place; k turned, and v, written to the cache
+    rope: Rope,
+    /// att `[R, n_heads head_dim]` = softmax(q kᵀ / √head_dim) v, over the sequence up to the row
+    attention: Attention,
+    /// x `[R, hidden]` += attention_output att (+ bias)
+    attention_output: Matmul,
+    /// xb `[R, hidden]` = norm of x
+    ffn_norm: RmsNorm,
+    /// gate_up `[R, 2 ffn]` = (gate, up) xb (+ bias)
+    gate_up: Matmul,
+    /// hb `[R, ffn]` = silu(gate) · up
+    swiglu: SwiGlu,
+    /// x `[R, hidden]` += down hb (+ bias)
+    down: Matmul,
+}
+
+impl Forward {
+    /// One step of `rows` rows, of which `logit_rows` want logits: leaves those in the scratch's
+    /// logits. The step buffer has been written.
+    pub(crate) fn run(&self, gpu: &Gpu, rows: usize, logit_rows: usize) -> Result<(), Error> {
+        let mut step = Submission::new(gpu);
+        let r = &mut step;
+        self.embed.record(r.of(0)?, rows);
+        let operations = self.layer_operations * rows as u64;
+        for layer in &self.layers {
+            let r = r.of(operations)?;
+            layer.attention_norm.record(r, rows);
+            layer.qkv.record(r, rows);
+            layer.rope.record(r, rows);
+            layer.attention.record(r, rows);
+            layer.attention_output.record(r, rows);
+            layer.ffn_norm.record(r, rows);
+            layer.gate_up.record(r, rows);
+            layer.swiglu.record(r, rows);
+            layer.down.record(r, rows);
+        }
+        if logit_rows > 0 {
+            let r = r.of(self.output_operations * logit_rows as u64)?;
+            self.gather.record(r, logit_rows);
+            self.output_norm.record(r, logit_rows);
+            self.output.record(r, logit_rows);
+            self.argmax.record(r, logit_rows);
+        }
+        step.submit()
+    }
+
+    /// Binds every operation; nothing is allocated afterwards.
+    pub(crate) fn new(
+        gpu: &Gpu,
+        h: &Hyperparameters,
+        weights: &Weights,
+        scratch: &Scratch,
+        step: &StepBuffer,
+        caches: &[KvCache],
+    ) -> Result<Self, Error> {
+        let Weights {
+            embedding,
+            layers,
+            output_norm,
+            output,
+        } = weights;
+        let Scratch {
+            x, xb, xl, logits, ..
+        } = scratch;
+        let output = output.as_ref().unwrap_or(embedding);
+        let operations = |matrix: &WeightMatrix| 2 * (matrix.rows() * matrix.columns()) as u64;
+        let layer_operations = |layer: &LayerWeights| {
+            operations(&layer.qkv)
+                + operations(&layer.attention_output)
+                + operations(&layer.gate_up)
+                + operations(&layer.down)
+        };
+        Ok(Self {
+            embed: Embed::new(gpu, embedding, step, &scratch.chosen, x)?,
+            layers: layers
+                .iter()
+                .zip(caches)
+                .map(|(weights, cache)| Layer::new(gpu, h, weights, scratch, step, cache))
+                .collect::<Result<_, _>>()?,
+            gather: GatherRows::new(gpu, x, step, xl)?,
+            output_norm: RmsNorm::new(gpu, xl, output_norm, xb, h.rms_norm_eps)?,
+            output: Matmul::new(gpu, output, xb, logits, set(None))?,
+            argmax: Argmax::new(gpu, logits, &scratch.chosen)?,
+            layer_operations: layers.first().map_or(0, layer_operations),
+            output_operations: operations(output),
+        })
+    }
+}
+
+impl Layer {
+    fn new(
+        gpu: &Gpu,
+        h: &Hyperparameters,
+        weights: &LayerWeights,
+        scratch: &Scratch,
+        step: &StepBuffer,
+        cache: &KvCache,
+    ) -> Result<Self, Error> {
+        let Scratch {
+            x,
+            xb,
+            qkv,
+            att,
+            gate_up,
+            hb,
+            ..
+        } = scratch;
+        let w = weights;
+        let eps = h.rms_norm_eps;
+        let heads = Heads {
+            n_heads: h.n_heads,
+            n_kv_heads: h.n_kv_heads,
+            head_dim: h.head_dim,
+        };
+        Ok(Self {
+            attention_norm: RmsNorm::new(gpu, x, &w.attention_norm, xb, eps)?,
+            qkv: Matmul::new(gpu, &w.qkv, xb, qkv, set(w.qkv_bias.as_ref()))?,
+            rope: Rope::new(gpu, qkv, step, cache, heads)?,
+            attention: Attention::new(gpu, qkv, step, cache, heads, att)?,
+            attention_output: Matmul::new(
+                gpu,
+                &w.attention_output,
+                att,
+                x,
+                add(w.attention_output_bias.as_ref()),
+            )?,
+            ffn_norm: RmsNorm::new(gpu, x, &w.ffn_norm, xb, eps)?,
+            gate_up: Matmul::new(gpu, &w.gate_up, xb, gate_up, set(w.gate_up_bias.as_ref()))?,
+            swiglu: SwiGlu::new(gpu, gate_up, hb)?,
+            down: Matmul::new(gpu, &w.down, hb, x, add(w.down_bias.as_ref()))?,
+        })
+    }
+}
+
+/// out = W x (+ bias)
+fn set(bias: Option<&Tensor>) -> MatmulOptions<'_> {
+    MatmulOptions {
+        bias,
+        accumulate: false,
+    }
+}
+
+/// out += W x (+ bias): the residual connection
+fn add(bias: Option<&Tensor>) -> MatmulOptions<'_> {
+    MatmulOptions {
+        bias,
+        accumulate: true,
+    }
+}
+
+/// A recorder that is submitted when enough work is in it.
+struct Submission<'a> {
+    gpu: &'a Gpu,
+    recorder: Recorder,
+    operations: u64,
+}
+
+impl<'a> Submission<'a> {
+    fn new(gpu: &'a Gpu) -> Self {
+        Self {
+            gpu,
+            recorder: gpu.recorder(),
+            operations: 0,
+        }
+    }
+
+    /// The recorder for the next `operations`, which stay together.
+    fn of(&mut self, operations: u64) -> Result<&mut Recorder, Error> {
+        if self.operations > 0 && self.operations + operations > OPERATIONS_PER_SUBMIT {
+            let full = std::mem::replace(&mut self.recorder, self.gpu.recorder());
+            self.gpu.submit(full)?;
+            self.operations = 0;
+        }
+        self.operations += operations;
+        Ok(&mut self.recorder)
+    }
+
+    fn submit(self) -> Result<(), Error> {
+        Ok(self.gpu.submit(self.recorder)?)
+    }
+}

@@ -1,0 +1,188 @@
+//! A model whose weights lie on a GPU, and what it can be asked.
+//!
+//! Loading is in `load`, one step of the transformer in `forward`.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use llama_kernels::{Gpu, Tensor, WeightFormat, WeightMatrix};
+use llama_weights::{Checkpoint, Hyperparameters};
+
+use crate::batch::Batch;
+use crate::engine::Engine;
+use crate::holding::{HeldOtherwise, KvChoice, WeightChoice};
+use crate::load::load;
+use crate::{Error, Session};
+
+/// A Llama 2 model on a GPU. Cheap to clone: clones share the weights.
+#[derive(Debug, Clone)]
+pub struct Model {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    gpu: Gpu,
+    hyperparameters: Hyperparameters,
+    eos_token_ids: Vec<u32>,
+    choice: WeightChoice,
+    weights: Weights,
+    loaded: Loaded,
+}
+
+/// How a model is loaded.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// How matrices are held on the GPU.
+    pub weights: WeightChoice,
+}
+
+/// How far a load is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the checkpoint's tensors that are on the GPU.
+    pub bytes_done: u64,
+    /// Bytes of all of them, as the file stores them.
+    pub bytes_total: u64,
+}
+
+/// What a session is made for.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// Positions, prompt and generated tokens together; for a [`Batch`], of each sequence.
+    pub context: usize,
+    /// How the KV cache is held.
+    pub kv: KvChoice,
+    /// Tokens of a prompt per step; `None` is as many as 128 MiB of activations hold, at most 512.
+    /// Results do not depend on it, to rounding.
+    pub chunk: Option<usize>,
+}
+
+/// Every weight, in the order of use.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    /// `[vocab_size, hidden_size]`
+    pub(crate) embedding: WeightMatrix,
+    pub(crate) layers: Vec<LayerWeights>,
+    /// `[1, hidden_size]`
+    pub(crate) output_norm: Tensor,
+    /// `[vocab_size, hidden_size]`; `None`: the embedding serves
+    pub(crate) output: Option<WeightMatrix>,
+}
+
+/// The weights of one layer. Biases are there where the model has them.
+#[derive(Debug)]
+pub(crate) struct LayerWeights {
+    /// `[1, hidden_size]`
+    pub(crate) attention_norm: Tensor,
+    /// `[(n_heads + 2 n_kv_heads) head_dim, hidden_size]`
+    pub(crate) qkv: WeightMatrix,
+    /// `[1, (n_heads + 2 n_kv_heads) head_dim]`
+    pub(crate) qkv_bias: Option<Tensor>,
+    /// `[hidden_size, n_heads head_dim]`
+    pub(crate) attention_output: WeightMatrix,
+    /// `[1, hidden_size]`
+    pub(crate) attention_output_bias: Option<Tensor>,
+    /// `[1, hidden_size]`
+    pub(crate) ffn_norm: Tensor,
+    /// `[2 ffn_size, hidden_size]`
+    pub(crate) gate_up: WeightMatrix,
+    /// `[1, 2 ffn_size]`
+    pub(crate) gate_up_bias: Option<Tensor>,
+    /// `[hidden_size, ffn_size]`
+    pub(crate) down: WeightMatrix,
+    /// `[1, hidden_size]`
+    pub(crate) down_bias: Option<Tensor>,
+}
+
+/// What loading found out.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The format that most bytes are held in.
+    pub(crate) format: WeightFormat,
+    pub(crate) held_otherwise: Vec<HeldOtherwise>,
+    pub(crate) weight_bytes: u64,
+}
+
+impl Model {
+    /// Puts a checkpoint's weights on a GPU, tensor by tensor in pieces of at most 16 MiB, and
+    /// reports after each piece.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] where `progress` breaks, [`Error::Gpu`] where memory or the device
+    /// fails, [`Error::MissingTensor`] where the checkpoint lacks one.
+    pub fn load(
+        gpu: &Gpu,
+        checkpoint: &Checkpoint,
+        options: &LoadOptions,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Self, Error> {
+        let (weights, loaded) = load(gpu, checkpoint, options.weights, progress)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                gpu: gpu.clone(),
+                hyperparameters: checkpoint.hyperparameters().clone(),
+                eos_token_ids: checkpoint.eos_token_ids(),
+                choice: options.weights,
+                weights,
+                loaded,
+            }),
+        })
+    }
+
+    /// A conversation with this model: its own KV cache and position. All GPU memory that it will
+    /// ever use is allocated here.
+    ///
+    /// # Errors
+    /// [`Error::NoContext`] for a context of 0, [`Error::KvTooLarge`] before anything is allocated
+    /// where the adapter cannot hold the cache, [`Error::Gpu`] where memory runs out after all.
+    pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
+        Ok(Session::new(Engine::new(self, options, 1)?))
+    }
+
+    /// Several sequences that go through the model in common steps.
+    ///
+    /// # Errors
+    /// As [`Model::session`].
+    pub fn batch(&self, options: &SessionOptions, sequences: usize) -> Result<Batch, Error> {
+        Ok(Batch::new(Engine::new(self, options, sequences.max(1))?))
+    }
+
+    /// The model's shape.
+    pub fn hyperparameters(&self) -> &Hyperparameters {
+        &self.inner.hyperparameters
+    }
+
+    /// The tokens that end a sequence.
+    pub fn eos_token_ids(&self) -> &[u32] {
+        &self.inner.eos_token_ids
+    }
+
+    /// The format that most of the weights are held in.
+    pub fn weight_format(&self) -> WeightFormat {
+        self.inner.loaded.format
+    }
+
+    /// The matrices that are held in another format than was asked for, and why.
+    pub fn held_otherwise(&self) -> &[HeldOtherwise] {
+        &self.inner.loaded.held_otherwise
+    }
+
+    /// GPU memory of all weights, in bytes.
+    pub fn weight_bytes(&self) -> u64 {
+        self.inner.loaded.weight_bytes
+    }
+
+    /// The GPU that holds the weights.
+    pub fn gpu(&self) -> &Gpu {
+        &self.inner.gpu
+    }
+
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.inner.weights
+    }
+
+    pub(crate) fn weight_choice(&self) -> WeightChoice {
+        self.inner.choice
+    }
+}

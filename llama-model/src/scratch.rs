@@ -1,0 +1,109 @@
+//! Every activation buffer of a session, allocated once.
+//!
+//! Sizes follow from the model's shape and a budget, never from a prompt.
+
+use llama_kernels::{Gpu, Tensor, padded};
+use llama_weights::Hyperparameters;
+
+use crate::Error;
+
+/// Activation bytes that the rows of one step may take: enough that the matrices, not the launches,
+/// take the time (512 rows of the 7B shape need 115 MiB).
+const STEP_BYTES: u64 = 128 << 20;
+/// Bytes of logits that one step may leave behind.
+const LOGITS_BYTES: u64 = 16 << 20;
+/// Rows of a step at most, and logits rows at most.
+const MAX_ROWS: usize = 512;
+const MAX_LOGIT_ROWS: usize = 64;
+
+/// How many rows a step has at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ScratchShape {
+    /// Rows of a step, R.
+    pub(crate) rows: usize,
+    /// Rows of a step whose logits are wanted, L.
+    pub(crate) logit_rows: usize,
+}
+
+/// The buffers, by the letters of llama2.c.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    /// Residual stream, `[R, hidden_size]`
+    pub(crate) x: Tensor,
+    /// Normed residual stream, `[R, hidden_size]`
+    pub(crate) xb: Tensor,
+    /// Queries, keys and values, `[R, (n_heads + 2 n_kv_heads) head_dim]`
+    pub(crate) qkv: Tensor,
+    /// What the heads attended to, `[R, n_heads head_dim]`
+    pub(crate) att: Tensor,
+    /// Gate and up projections, `[R, 2 ffn_size]`
+    pub(crate) gate_up: Tensor,
+    /// Gated hidden layer of the FFN, `[R, ffn_size]`
+    pub(crate) hb: Tensor,
+    /// Residual stream of the rows whose logits are wanted, `[L, hidden_size]`
+    pub(crate) xl: Tensor,
+    /// `[L, vocab_size]`
+    pub(crate) logits: Tensor,
+    /// The greedy choice of each row of logits, `[L]`
+    pub(crate) chosen: Tensor,
+}
+
+impl ScratchShape {
+    /// The shape for `chunk` rows a step, or for as many as the budget allows; a step takes at least
+    /// one row of each of `sequences`.
+    pub(crate) fn new(h: &Hyperparameters, chunk: Option<usize>, sequences: usize) -> Self {
+        let affordable = STEP_BYTES / row_bytes(h);
+        let affordable = usize::try_from(affordable).unwrap_or(MAX_ROWS);
+        // A power of two, so that tiles of a matrix kernel are full.
+        let budget = 1 << affordable.clamp(1, MAX_ROWS).ilog2();
+        let rows = chunk.unwrap_or(budget).clamp(1, MAX_ROWS).max(sequences);
+        let logits = LOGITS_BYTES / (4 * padded(h.vocab_size) as u64);
+        let logits = usize::try_from(logits).unwrap_or(MAX_LOGIT_ROWS);
+        Self {
+            rows,
+            logit_rows: logits.clamp(1, MAX_LOGIT_ROWS).min(rows),
+        }
+    }
+
+    /// Bytes of all buffers.
+    pub(crate) fn bytes(&self, h: &Hyperparameters) -> u64 {
+        let logit_row = 4 * (padded(h.hidden_size) + padded(h.vocab_size)) as u64;
+        self.rows as u64 * row_bytes(h) + self.logit_rows as u64 * logit_row
+    }
+}
+
+impl Scratch {
+    pub(crate) fn new(gpu: &Gpu, h: &Hyperparameters, shape: ScratchShape) -> Result<Self, Error> {
+        let ScratchShape { rows, logit_rows } = shape;
+        Ok(Self {
+            x: gpu.tensor("x", rows, h.hidden_size)?,
+            xb: gpu.tensor("xb", rows, h.hidden_size)?,
+            qkv: gpu.tensor("qkv", rows, qkv_columns(h))?,
+            att: gpu.tensor("att", rows, h.n_heads * h.head_dim)?,
+            gate_up: gpu.tensor("gate_up", rows, 2 * h.ffn_size)?,
+            hb: gpu.tensor("hb", rows, h.ffn_size)?,
+            xl: gpu.tensor("xl", logit_rows, h.hidden_size)?,
+            logits: gpu.tensor("logits", logit_rows, h.vocab_size)?,
+            chosen: gpu.ids("chosen", logit_rows)?,
+        })
+    }
+}
+
+fn qkv_columns(h: &Hyperparameters) -> usize {
+    (h.n_heads + 2 * h.n_kv_heads) * h.head_dim
+}
+
+/// Activation bytes of one row.
+fn row_bytes(h: &Hyperparameters) -> u64 {
+    let columns = [
+        h.hidden_size,
+        h.hidden_size,
+        qkv_columns(h),
+        h.n_heads * h.head_dim,
+        2 * h.ffn_size,
+        h.ffn_size,
+        // Angles of the row in the step buffer.
+        h.head_dim,
+    ];
+    columns.iter().map(|&n| 4 * padded(n) as u64).sum()
+}
