@@ -1,5 +1,7 @@
 //! Every way in which this crate fails, one sentence each.
 
+use std::time::Duration;
+
 /// An error of the runtime. The message names what was asked, what there is, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -58,11 +60,11 @@ pub enum Error {
     },
     /// The device did not finish in time.
     #[error(
-        "the GPU did not finish within {seconds} s; it may hang: start again, or raise the timeout on a slow adapter"
+        "the GPU did not finish within {limit:?}; it may hang: start again, or raise the timeout on a slow adapter"
     )]
     Timeout {
         /// The limit that passed.
-        seconds: u64,
+        limit: Duration,
     },
     /// No variant of a kernel fits.
     #[error("kernel {kernel} has no variant for {request}: {reason}")]

@@ -248,7 +248,7 @@ impl Gpu {
             let Some(index) = oldest else { break };
             self.wait_for(index)?;
         }
-        self.shared.faults.check()
+        self.heed()
     }
 
     /// Submits one command buffer, or with none what `write_buffer` staged.
@@ -273,6 +273,16 @@ impl Gpu {
         if let Some(index) = oldest {
             self.wait_for(index)?;
         }
+        self.heed()
+    }
+
+    /// The faults so far. wgpu tells of a loss only when it is polled; until then its calls on a lost device do nothing.
+    pub(super) fn heed(&self) -> Result<(), Error> {
+        // A poll that does not wait can only fail by loss, which the guard and the callback see.
+        let _ = self
+            .shared
+            .faults
+            .guard(|| self.shared.device.poll(wgpu::PollType::Poll))?;
         self.shared.faults.check()
     }
 
@@ -288,9 +298,7 @@ impl Gpu {
         };
         match self.shared.faults.guard(|| self.shared.device.poll(poll))? {
             Ok(_) => self.shared.faults.check(),
-            Err(wgpu::PollError::Timeout) => Err(Error::Timeout {
-                seconds: timeout.as_secs(),
-            }),
+            Err(wgpu::PollError::Timeout) => Err(Error::Timeout { limit: timeout }),
             Err(error) => Err(Error::Driver {
                 reason: one_line(&error.to_string()),
             }),

@@ -90,7 +90,7 @@ impl Allocation {
                 None => Ok(buffer),
             }
         })??;
-        shared.faults.check()?;
+        gpu.heed()?;
         shared.memory.bytes.fetch_add(size, Ordering::Relaxed);
         shared.memory.count.fetch_add(1, Ordering::Relaxed);
         Ok(Self {

@@ -160,7 +160,7 @@ impl Gpu {
                 .collect();
             (value, caught.into_iter().flatten().next())
         })?;
-        shared.faults.check()?;
+        self.heed()?;
         match caught {
             Some(caught) => Err(error(one_line(&caught.to_string()))),
             None => Ok(value),

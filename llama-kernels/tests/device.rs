@@ -1,3 +1,0 @@
-//! The runtime on a real adapter.
-
-fn main() {}
