@@ -39,28 +39,17 @@ fn show(tokenizer: &Tokenizer, text: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Special tokens, the 256 bytes, and a few words; the higher the score, the earlier merged.
+/// An unknown piece and a few words; the higher the score, the earlier merged.
 fn tiny() -> Result<Tokenizer, Error> {
-    let mut pieces = Vec::new();
-    let mut add = |text: &str, kind| {
-        pieces.push(Piece {
-            text: text.to_owned(),
-            score: -(pieces.len() as f32),
-            kind,
-        })
-    };
-    add("<unk>", PieceKind::Unknown);
-    add("<s>", PieceKind::Control);
-    add("</s>", PieceKind::Control);
-    (0..=255).for_each(|byte: u8| add(&format!("<0x{byte:02X}>"), PieceKind::Byte));
-    for piece in ["at", "th", "▁th", "▁the", "▁", "a", "e", "h", "t"] {
-        add(piece, PieceKind::Normal);
-    }
-    let special = SpecialTokens {
-        bos: Some(1),
-        eos: Some(2),
-        unk: Some(0),
-        ..SpecialTokens::default()
-    };
-    Tokenizer::from_pieces(pieces, special)
+    let words = ["<unk>", "at", "th", "▁th", "▁the", "▁", "a", "e", "h", "t"];
+    let pieces = words.iter().enumerate().map(|(id, word)| Piece {
+        text: (*word).to_owned(),
+        score: -(id as f32),
+        kind: if id == 0 {
+            PieceKind::Unknown
+        } else {
+            PieceKind::Normal
+        },
+    });
+    Tokenizer::from_pieces(pieces.collect(), SpecialTokens::default())
 }

@@ -104,11 +104,20 @@ impl Origin<'_> {
     }
 }
 
-/// A text from a file, fit for one line: quoted, escaped, at most 40 characters of it.
+/// A text from a file, fit for one line: quoted, its control characters escaped, at most 40
+/// characters of it.
 pub(crate) fn quote(text: &str) -> String {
-    let mut shown: String = text.chars().take(40).flat_map(char::escape_debug).collect();
+    let mut shown = String::from("`");
+    for character in text.chars().take(40) {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
     if text.chars().nth(40).is_some() {
         shown.push('…');
     }
-    format!("`{shown}`")
+    shown.push('`');
+    shown
 }

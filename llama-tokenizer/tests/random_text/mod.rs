@@ -2,15 +2,15 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// Uniform below `bound`, to the tiny bias of a remainder.
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -64,7 +64,7 @@ const HARD: [&str; 40] = [
 ];
 
 /// Up to 40 characters or hard pieces each.
-pub fn texts(seed: u64, count: usize) -> Vec<String> {
+pub(crate) fn texts(seed: u64, count: usize) -> Vec<String> {
     let mut random = Random::new(seed);
     (0..count).map(|_| text(&mut random)).collect()
 }
@@ -86,12 +86,12 @@ fn text(random: &mut Random) -> String {
 }
 
 /// What decoding the ids of `text` gives: a `▁` is a space.
-pub fn after_round_trip(text: &str) -> String {
+pub(crate) fn after_round_trip(text: &str) -> String {
     text.replace('\u{2581}', " ")
 }
 
 /// Lists of ids below `vocab_size`, half of them mostly bytes (ids 3 to 258).
-pub fn id_lists(seed: u64, count: usize, vocab_size: usize) -> Vec<Vec<u32>> {
+pub(crate) fn id_lists(seed: u64, count: usize, vocab_size: usize) -> Vec<Vec<u32>> {
     let mut random = Random::new(seed);
     let bytes = vocab_size.min(259);
     (0..count)
