@@ -70,6 +70,7 @@ impl Modules {
 
         let mut compiler = Wesl::new_barebones().set_custom_resolver(resolver);
         compiler.set_options(wesl::CompileOptions::default());
+        // Where two modules define one name, wesl refuses them.
         compiler.set_mangler(ManglerKind::None);
         compiler.use_sourcemap(true);
         compiler.set_missing_feature_behavior(false);
@@ -77,7 +78,6 @@ impl Modules {
         let compiled = compiler
             .compile(&module_path(&[&variant.kernel]))
             .map_err(|error| anyhow!("{kernel_file}: {error}"))?;
-        // Names are not mangled: where two modules define one name, naga refuses the text as a redefinition.
         Ok(header(variant) + compiled.to_string().trim_end() + "\n")
     }
 

@@ -150,6 +150,12 @@ pub fn reflect(variant: &Variant, wgsl: &str) -> Result<Reflection> {
         let at = variable
             .binding
             .with_context(|| format!("`{name}` has no @group and @binding"))?;
+        if at.group != 0 {
+            bail!(
+                "`{name}` is in group {}: expected group 0, the only one that is bound",
+                at.group
+            );
+        }
         bindings.push(Binding {
             name,
             group: at.group,
