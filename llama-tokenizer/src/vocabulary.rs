@@ -80,7 +80,8 @@ impl Vocabulary {
         if vocabulary.ids.is_empty() {
             return Err(origin.invalid("vocabulary", "pieces", "none", DOWNLOAD_AGAIN));
         }
-        if !has_unknown && !(draft.rules.byte_fallback && bytes == 256) {
+        let has_all_bytes = draft.rules.byte_fallback && bytes == 256;
+        if !has_unknown && !has_all_bytes {
             return Err(origin.invalid(
                 "vocabulary",
                 "an unknown piece or all of `<0x00>` to `<0xFF>`, for text that has no piece",

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use crate::{JSON, bytes_error, json_error};
 
+/// Makes a good file a bad one.
+type Change = fn(&mut Value);
+
 #[test]
 fn json_that_is_none() {
     for (bytes, what) in [
@@ -44,7 +47,7 @@ fn json_with_a_byte_order_mark_is_read() {
 #[test]
 fn json_of_another_kind_of_tokenizer() {
     let other = "; only tokenizers of the Llama 2 family (SentencePiece BPE) are supported";
-    let changes: [(fn(&mut Value), &str); 9] = [
+    let changes: [(Change, &str); 9] = [
         (
             |json| json["model"]["type"] = json!("Unigram"),
             "model.type: expected `BPE`, found `Unigram`",
