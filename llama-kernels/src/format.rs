@@ -89,7 +89,7 @@ impl WeightFormat {
     pub const fn takes_columns(self, columns: usize) -> bool {
         match self {
             Self::F32 | Self::F16 => columns > 0,
-            Self::Q8_0 | Self::Q4_0 => columns > 0 && columns % BLOCK == 0,
+            Self::Q8_0 | Self::Q4_0 => columns > 0 && columns.is_multiple_of(BLOCK),
         }
     }
 
@@ -154,7 +154,7 @@ impl<'a> Planes<'a> {
         );
         let file_row = format.file_row_bytes(columns);
         assert!(
-            file.len() % file_row == 0,
+            file.len().is_multiple_of(file_row),
             "{} bytes are no whole number of rows of {file_row}",
             file.len()
         );

@@ -190,7 +190,7 @@ fn whole_rows(
     first_row: usize,
     values: usize,
 ) -> Result<Range<usize>, Error> {
-    if tensor.columns == 0 || values % tensor.columns != 0 {
+    if tensor.columns == 0 || !values.is_multiple_of(tensor.columns) {
         return Err(Error::Shape {
             op,
             what: format!("values for {}", tensor.label),

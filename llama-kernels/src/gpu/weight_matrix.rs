@@ -100,7 +100,7 @@ impl WeightMatrix {
     /// [`Error::Shape`] if `file` is no whole number of rows or there are not so many; faults of the device.
     pub fn write_rows(&self, gpu: &Gpu, first_row: usize, file: &[u8]) -> Result<(), Error> {
         let file_row = self.format.file_row_bytes(self.columns);
-        if file.len() % file_row != 0 {
+        if !file.len().is_multiple_of(file_row) {
             return Err(self.shape(
                 "bytes for",
                 &format!("a multiple of {file_row}"),
