@@ -18,27 +18,15 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
     for file in ["tokenizer.json", "tokenizer.model"] {
-        let path = format!("llama2-vocabulary/{file}");
-        trials.push(trial(
-            format!("llama2_{file}_encodes_as_sentencepiece"),
-            &[path.clone()],
-            encodes,
-        ));
-        trials.push(trial(
-            format!("llama2_{file}_decodes_as_sentencepiece"),
-            &[path.clone()],
-            decodes,
-        ));
-        trials.push(trial(
-            format!("llama2_{file}_streams"),
-            &[path.clone()],
-            streams,
-        ));
-        trials.push(trial(
-            format!("llama2_{file}_parses_control_tokens"),
-            &[path],
-            parses_control,
-        ));
+        let path = [format!("llama2-vocabulary/{file}")];
+        for (what, check) in [
+            ("encodes_as_sentencepiece", encodes as Check),
+            ("decodes_as_sentencepiece", decodes),
+            ("streams", streams),
+            ("parses_control_tokens", parses_control),
+        ] {
+            trials.push(trial(format!("llama2_{file}_{what}"), &path, check));
+        }
     }
     for name in ["llama2-vocabulary", "stories260K"] {
         let files = [
@@ -65,10 +53,13 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
+/// What is proved of some files.
+type Check = fn(&[PathBuf]) -> Result<(), Failed>;
+
 /// A trial on files of `../shared/data`.
-fn trial(name: String, files: &[String], check: fn(&[PathBuf]) -> Result<(), Failed>) -> Trial {
+fn trial(name: String, files: &[String], check: Check) -> Trial {
     let paths: Vec<PathBuf> = files.iter().map(|file| shared(file)).collect();
-    Trial::ignorable_test(name.replace('.', "_"), move || {
+    Trial::ignorable_test(name.replace(['.', '-'], "_"), move || {
         if let Some(absent) = paths.iter().find(|path| !path.exists()) {
             let name = absent.strip_prefix(shared("")).unwrap_or(absent);
             return Ok(Completion::ignored_with(format!(
