@@ -26,9 +26,9 @@ pub(crate) struct Forward {
     layers: Vec<Layer>,
     /// xl `[L, hidden]` = the rows of x whose logits are wanted
     gather: GatherRows,
-    /// xb `[L, hidden]` = norm of xl
+    /// xlb `[L, hidden]` = norm of xl
     output_norm: RmsNorm,
-    /// logits `[L, vocab]` = output xb
+    /// logits `[L, vocab]` = output xlb
     output: Matmul,
     /// chosen `[L]` = the largest logit's token
     argmax: Argmax,
@@ -104,7 +104,7 @@ impl Forward {
             output,
         } = weights;
         let Scratch {
-            x, xb, xl, logits, ..
+            x, xl, xlb, logits, ..
         } = scratch;
         let output = output.as_ref().unwrap_or(embedding);
         let operations = |matrix: &WeightMatrix| 2 * (matrix.rows() * matrix.columns()) as u64;
@@ -122,8 +122,8 @@ impl Forward {
                 .map(|(weights, cache)| Layer::new(gpu, h, weights, scratch, step, cache))
                 .collect::<Result<_, _>>()?,
             gather: GatherRows::new(gpu, x, step, xl)?,
-            output_norm: RmsNorm::new(gpu, xl, output_norm, xb, h.rms_norm_eps)?,
-            output: Matmul::new(gpu, output, xb, logits, set(None))?,
+            output_norm: RmsNorm::new(gpu, xl, output_norm, xlb, h.rms_norm_eps)?,
+            output: Matmul::new(gpu, output, xlb, logits, set(None))?,
             argmax: Argmax::new(gpu, logits, &scratch.chosen)?,
             layer_operations: layers.first().map_or(0, layer_operations),
             output_operations: operations(output),

@@ -42,6 +42,8 @@ pub(crate) struct Scratch {
     pub(crate) hb: Tensor,
     /// Residual stream of the rows whose logits are wanted, `[L, hidden_size]`
     pub(crate) xl: Tensor,
+    /// The same, normed, `[L, hidden_size]`
+    pub(crate) xlb: Tensor,
     /// `[L, vocab_size]`
     pub(crate) logits: Tensor,
     /// The greedy choice of each row of logits, `[L]`
@@ -67,7 +69,7 @@ impl ScratchShape {
 
     /// Bytes of all buffers.
     pub(crate) fn bytes(&self, h: &Hyperparameters) -> u64 {
-        let logit_row = 4 * (padded(h.hidden_size) + padded(h.vocab_size)) as u64;
+        let logit_row = 4 * (2 * padded(h.hidden_size) + padded(h.vocab_size)) as u64;
         self.rows as u64 * row_bytes(h) + self.logit_rows as u64 * logit_row
     }
 }
@@ -83,6 +85,7 @@ impl Scratch {
             gate_up: gpu.tensor("gate_up", rows, 2 * h.ffn_size)?,
             hb: gpu.tensor("hb", rows, h.ffn_size)?,
             xl: gpu.tensor("xl", logit_rows, h.hidden_size)?,
+            xlb: gpu.tensor("xlb", logit_rows, h.hidden_size)?,
             logits: gpu.tensor("logits", logit_rows, h.vocab_size)?,
             chosen: gpu.ids("chosen", logit_rows)?,
         })
@@ -102,8 +105,8 @@ fn row_bytes(h: &Hyperparameters) -> u64 {
         h.n_heads * h.head_dim,
         2 * h.ffn_size,
         h.ffn_size,
-        // Angles of the row in the step buffer.
-        h.head_dim,
     ];
-    columns.iter().map(|&n| 4 * padded(n) as u64).sum()
+    let activations: usize = columns.into_iter().map(padded).sum();
+    // And the row's angles, in the step buffer.
+    4 * (activations + h.head_dim) as u64
 }

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use golden::{Case, cases};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Failed};
 use llama_model::llama_kernels::Gpu;
 use llama_model::llama_weights::{Checkpoint, DType, quant};
 use llama_model::{KvChoice, LoadOptions, Model, Session, SessionOptions, WeightChoice};
@@ -151,7 +151,7 @@ fn chunks(gpu: &Gpu, case: &Case) -> Result<(), Failed> {
     // 3,000 steps of one token take minutes on a software adapter and show nothing more.
     let ids = &case.input_ids[..case.input_ids.len().min(150)];
     let model = case.load(gpu, WeightChoice::F32)?;
-    let mut logits_with = |chunk| -> Result<Vec<f32>, Failed> {
+    let logits_with = |chunk| -> Result<Vec<f32>, Failed> {
         Ok(session(&model, case, Some(chunk))?.prefill(ids)?.to_vec())
     };
     let whole = logits_with(ids.len())?;

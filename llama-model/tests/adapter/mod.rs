@@ -6,7 +6,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 use llama_model::llama_kernels::{Error, Gpu, GpuOptions};
 
 /// A trial on the best adapter, which all trials share.
-pub fn trial(
+pub(crate) fn trial(
     name: impl Into<String>,
     body: impl FnOnce(&Gpu) -> Result<(), Failed> + Send + 'static,
 ) -> Trial {

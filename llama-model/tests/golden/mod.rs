@@ -7,17 +7,17 @@ use serde::Deserialize;
 
 /// One folder of `golden/parity/`.
 #[derive(Clone)]
-pub struct Case {
-    pub name: String,
-    pub folder: PathBuf,
-    pub tolerance_f32: f32,
-    pub tolerance_f16: f32,
-    pub input_ids: Vec<u32>,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) tolerance_f32: f32,
+    pub(crate) tolerance_f16: f32,
+    pub(crate) input_ids: Vec<u32>,
     /// `[input_ids.len(), vocab_size]`
-    pub logits: Vec<f32>,
-    pub greedy: Vec<u32>,
+    pub(crate) logits: Vec<f32>,
+    pub(crate) greedy: Vec<u32>,
     /// Largest less second largest logit at each step of `greedy`.
-    pub greedy_margin: Vec<f32>,
+    pub(crate) greedy_margin: Vec<f32>,
 }
 
 #[derive(Deserialize)]
@@ -27,7 +27,7 @@ struct Tolerances {
 }
 
 /// Every case, by name.
-pub fn cases() -> Vec<(String, Case)> {
+pub(crate) fn cases() -> Vec<(String, Case)> {
     let parity = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/parity");
     let entries = std::fs::read_dir(&parity).expect("the goldens are committed");
     let folders = entries.map(|entry| entry.expect("a readable folder").path());
