@@ -5,16 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libtest_mimic::{Completion, Failed};
+use libtest_mimic::Completion;
 use llama_kernels::{
     AdapterChoice, Bind, Error, Gpu, GpuOptions, StepBuffer, StepLayout, StepRow, Tensor,
     TokenSource, Uniform, WeightFormat, WeightMatrix,
     ops::{Matmul, MatmulOptions, SwiGlu},
 };
 
-use super::{expect, expect_error, gpu};
-
-type Outcome = Result<Completion, Failed>;
+use super::{Outcome, expect, expect_error, gpu};
 
 fn lost(result: Result<(), Error>) -> Outcome {
     match result {
@@ -287,6 +285,9 @@ pub(crate) fn bindings_by_name() -> Outcome {
     Ok(Completion::Completed)
 }
 
+/// Rows, page tables and angles, and what is said of them.
+type Refused<'a> = (&'a [StepRow], &'a [&'a [u32]], &'a [f32], &'a str);
+
 pub(crate) fn steps_that_do_not_fit() -> Outcome {
     let gpu = gpu()?;
     let layout = StepLayout {
@@ -315,7 +316,7 @@ pub(crate) fn steps_that_do_not_fit() -> Outcome {
     };
     let angles = [1.0, 0.0];
     step.write(&gpu, &[row], &[&[0, 1]], &angles)?;
-    let refused: [(&[StepRow], &[&[u32]], &[f32], &str); 7] = [
+    let refused: [Refused<'_>; 7] = [
         (
             &[row; 3],
             &[&[0, 1]],

@@ -10,7 +10,10 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use llama_kernels::{Error, Gpu, GpuOptions};
 
-const CHECKS: &[(&str, fn() -> Result<Completion, Failed>)] = &[
+type Outcome = Result<Completion, Failed>;
+type Check = fn() -> Outcome;
+
+const CHECKS: &[(&str, Check)] = &[
     ("an unused device is lost", faults::lost_while_idle),
     (
         "a device is lost before a submit",
@@ -48,7 +51,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
-fn with_adapter(check: fn() -> Result<Completion, Failed>) -> Result<Completion, Failed> {
+fn with_adapter(check: Check) -> Outcome {
     let required = std::env::var_os("LLAMA_GPU").is_some_and(|value| value == "require");
     match Gpu::new(&GpuOptions::default()) {
         Err(error @ Error::NoAdapter { .. }) if !required => Ok(Completion::ignored_with(error)),

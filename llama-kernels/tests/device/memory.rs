@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use libtest_mimic::{Completion, Failed};
+use libtest_mimic::Completion;
 use llama_kernels::{
     Error, Gpu, GpuOptions, StepBuffer, StepLayout, StepRow, TokenSource, WeightFormat,
     WeightMatrix,
@@ -10,9 +10,7 @@ use llama_kernels::{
     wgpu,
 };
 
-use super::{expect, expect_error, gpu};
-
-type Outcome = Result<Completion, Failed>;
+use super::{Outcome, expect, expect_error, gpu};
 
 #[expect(clippy::cast_precision_loss, reason = "small numbers, exact in f32")]
 fn counting(values: usize) -> Vec<f32> {
