@@ -2,4 +2,9 @@
 //!
 //! Depends on no other member: these commands have to run while generated files are broken.
 
+pub mod ci;
 pub mod codegen;
+pub mod demo;
+pub mod golden;
+pub mod process;
+pub mod setup;

@@ -2,15 +2,28 @@
 
 use std::process::ExitCode;
 
-use xtask::codegen;
+use xtask::setup::{Consent, Profile, setup};
+use xtask::{ci, codegen, demo, golden};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
+        ["setup"] => setup(Consent::Ask, Profile::Dev),
+        ["setup", "--yes"] => setup(Consent::Given, Profile::Dev),
+        ["try"] => demo::try_demo(Consent::Ask),
+        ["try", "--yes"] => demo::try_demo(Consent::Given),
+        ["ci"] => ci::ci(),
+        ["golden", names @ ..] if !names.iter().any(|name| name.starts_with('-')) => {
+            golden::golden(names)
+        }
         ["codegen"] => codegen::write(),
         ["codegen", "--check"] => codegen::check(),
         ["validate"] => codegen::validate(),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -28,5 +41,9 @@ fn main() -> ExitCode {
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
+  setup [--yes]       find a working adapter; on Debian and its relatives install a software one where there is none
+  try [--yes]         setup, release build, chat with the demo model
+  ci                  setup --yes and every check; stops at the first that fails and says how to run it again
+  golden [NAME…]      rerun the Python generators of golden data, or those whose path holds a NAME (torch: several GB)
   codegen [--check]   write llama-kernels/src/generated from llama-kernels/wgsl, or compare
   validate            prove every kernel variant without a GPU (and with spirv-val, when installed)";
