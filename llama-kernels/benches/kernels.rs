@@ -203,7 +203,7 @@ fn step(gpu: &Gpu) -> Result<StepBuffer, Error> {
         .collect();
     let pages: Vec<u32> = (0..(CONTEXT / PAGE) as u32).collect();
     let angles = [1.0, 0.0].repeat(PROMPT * HEADS.head_dim / 2);
-    let mut step = StepBuffer::new(gpu, layout)?;
+    let step = StepBuffer::new(gpu, layout)?;
     step.write(gpu, &rows, &[&pages], &angles)?;
     Ok(step)
 }

@@ -5,7 +5,7 @@ use crate::inputs::{Random, tensor};
 use libtest_mimic::Failed;
 use llama_kernels::{Gpu, ops, reference};
 
-pub fn check(gpu: &Gpu) -> Result<(), Failed> {
+pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
     // One value; under, at and over a workgroup; a fine-tune's vocabulary.
     for columns in [1, 3, 31, 255, 256, 257, 1_000, 32_003] {
         let mut values = Vec::new();

@@ -8,7 +8,7 @@ use llama_kernels::{
     reference::{self, CacheRow, Heads, PagedKv},
 };
 
-pub fn check(gpu: &Gpu) -> Result<(), Failed> {
+pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
     for format in [KvFormat::F32, KvFormat::F16] {
         // Heads, page size, and the positions that each sequence holds: under, at and over blocks of 4 and 64.
         let cases: [(Heads, usize, &[usize]); 6] = [

@@ -3,10 +3,10 @@
 use libtest_mimic::Failed;
 
 /// The distance between 1 and the next f32, twice the largest relative error of one rounding.
-pub const EPSILON: f32 = f32::EPSILON;
+pub(crate) const EPSILON: f32 = f32::EPSILON;
 
 /// An error that names the first element further from its expected value than its bound.
-pub fn close(
+pub(crate) fn close(
     what: &str,
     found: &[f32],
     expected: &[f32],
@@ -29,7 +29,7 @@ pub fn close(
 }
 
 /// An error that names the first element that differs.
-pub fn equal<T: PartialEq + std::fmt::Debug>(
+pub(crate) fn equal<T: PartialEq + std::fmt::Debug>(
     what: &str,
     found: &[T],
     expected: &[T],

@@ -5,7 +5,7 @@ use crate::inputs::{FORMATS, Random, holds, step, step_row, unpad, weights};
 use libtest_mimic::Failed;
 use llama_kernels::{Gpu, StepRow, TokenSource, WeightFormat, ops, padded, reference};
 
-pub fn check(gpu: &Gpu) -> Result<(), Failed> {
+pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
     for format in FORMATS {
         for (vocabulary, columns) in [(5, 24), (67, 96), (3, 4_128), (100, 33)] {
             if holds(format, columns) {
@@ -17,7 +17,7 @@ pub fn check(gpu: &Gpu) -> Result<(), Failed> {
 }
 
 /// Ids at both ends, ids chosen by the step before, and ids that no table has.
-pub fn check_table(
+pub(crate) fn check_table(
     gpu: &Gpu,
     format: WeightFormat,
     vocabulary: usize,

@@ -5,7 +5,7 @@ use crate::inputs::{Random, step, step_row, tensor, unpad};
 use libtest_mimic::Failed;
 use llama_kernels::{Gpu, ops, padded, reference};
 
-pub fn check(gpu: &Gpu) -> Result<(), Failed> {
+pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
     for (rows, columns, every) in [(1, 3, 1), (5, 64, 2), (9, 300, 4), (70, 33, 1)] {
         let mut random = Random(columns as u64);
         let (x, x_padded) = tensor(gpu, "x", columns, &random.values(rows * columns))?;

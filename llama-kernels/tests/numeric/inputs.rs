@@ -6,7 +6,7 @@ use llama_kernels::{
     padded, reference,
 };
 
-pub const FORMATS: [WeightFormat; 4] = [
+pub(crate) const FORMATS: [WeightFormat; 4] = [
     WeightFormat::F32,
     WeightFormat::F16,
     WeightFormat::Q8_0,
@@ -14,10 +14,10 @@ pub const FORMATS: [WeightFormat; 4] = [
 ];
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn word(&mut self) -> u64 {
+    pub(crate) fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,20 +26,20 @@ impl Random {
     }
 
     /// Evenly from [-1, 1).
-    pub fn value(&mut self) -> f32 {
+    pub(crate) fn value(&mut self) -> f32 {
         (self.word() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 
-    pub fn values(&mut self, count: usize) -> Vec<f32> {
+    pub(crate) fn values(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| self.value()).collect()
     }
 
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.word() % bound as u64) as usize
     }
 
     /// The numbers 0 .. count in some order.
-    pub fn order(&mut self, count: usize) -> Vec<u32> {
+    pub(crate) fn order(&mut self, count: usize) -> Vec<u32> {
         let mut order: Vec<u32> = (0..count as u32).collect();
         for i in (1..count).rev() {
             order.swap(i, self.below(i + 1));
@@ -49,7 +49,7 @@ impl Random {
 }
 
 /// Rows of `columns` values with each row padded, as the reference takes them.
-pub fn pad(values: &[f32], columns: usize) -> Vec<f32> {
+pub(crate) fn pad(values: &[f32], columns: usize) -> Vec<f32> {
     let mut out = Vec::with_capacity(values.len() / columns * padded(columns));
     for row in values.chunks_exact(columns) {
         out.extend_from_slice(row);
@@ -59,7 +59,7 @@ pub fn pad(values: &[f32], columns: usize) -> Vec<f32> {
 }
 
 /// The values of padded rows.
-pub fn unpad(rows: &[f32], columns: usize) -> Vec<f32> {
+pub(crate) fn unpad(rows: &[f32], columns: usize) -> Vec<f32> {
     rows.chunks_exact(padded(columns))
         .flat_map(|row| &row[..columns])
         .copied()
@@ -67,7 +67,7 @@ pub fn unpad(rows: &[f32], columns: usize) -> Vec<f32> {
 }
 
 /// A tensor of the given values, and the same padded.
-pub fn tensor(
+pub(crate) fn tensor(
     gpu: &Gpu,
     label: &str,
     columns: usize,
@@ -79,13 +79,13 @@ pub fn tensor(
 }
 
 /// Whether matrices of this format can have rows of `columns` values.
-pub fn holds(format: WeightFormat, columns: usize) -> bool {
+pub(crate) fn holds(format: WeightFormat, columns: usize) -> bool {
     let by_block = matches!(format, WeightFormat::Q8_0 | WeightFormat::Q4_0);
     !by_block || columns.is_multiple_of(32)
 }
 
 /// A random matrix in a format, and its decoded rows.
-pub fn weights(
+pub(crate) fn weights(
     gpu: &Gpu,
     format: WeightFormat,
     rows: usize,
@@ -126,7 +126,7 @@ fn file_rows(format: WeightFormat, rows: usize, columns: usize, random: &mut Ran
 
 /// A step buffer of the given rows with one page table per sequence; angles are all zero pairs of length
 /// `pairs` unless given.
-pub fn step(
+pub(crate) fn step(
     gpu: &Gpu,
     rows: &[StepRow],
     tables: &[&[u32]],
@@ -142,13 +142,13 @@ pub fn step(
         page_size,
         rope_pairs: pairs,
     };
-    let mut step = StepBuffer::new(gpu, layout)?;
+    let step = StepBuffer::new(gpu, layout)?;
     step.write(gpu, rows, tables, angles)?;
     Ok(step)
 }
 
 /// A row of the only sequence, wanted or not.
-pub fn step_row(token: u32, position: usize, wants_logits: bool) -> StepRow {
+pub(crate) fn step_row(token: u32, position: usize, wants_logits: bool) -> StepRow {
     StepRow {
         token: TokenSource::Id(token),
         position: position as u32,

@@ -5,7 +5,7 @@ use crate::matvec::product;
 use libtest_mimic::Failed;
 use llama_kernels::{Gpu, ops};
 
-pub fn check(gpu: &Gpu) -> Result<(), Failed> {
+pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
     // Rows of x under, at and over a tile of 8 and of 64, all enough for tiles; rows of the matrix likewise.
     let shapes = [
         (9, 32, 1),

@@ -6,9 +6,9 @@ use libtest_mimic::Failed;
 use llama_kernels::{Gpu, Tensor, WeightFormat, WeightMatrix, ops, padded, reference};
 
 /// Rows of x, columns, and rows of the matrix.
-pub type Shape = (usize, usize, usize);
+pub(crate) type Shape = (usize, usize, usize);
 
-pub fn check(gpu: &Gpu) -> Result<(), Failed> {
+pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
     // Hidden sizes of head_dim 24 and 80, no multiples of 32, one row more or less than a unit of four, more
     // than a workgroup of blocks, a fine-tune's vocabulary.
     let shapes = [
@@ -34,7 +34,7 @@ pub fn check(gpu: &Gpu) -> Result<(), Failed> {
 }
 
 /// Runs a product plain, then with bias and residual over what the first one left, and compares both.
-pub fn product(
+pub(crate) fn product(
     gpu: &Gpu,
     format: WeightFormat,
     (rows, columns, matrix_rows): Shape,

@@ -8,7 +8,7 @@ use llama_kernels::{Gpu, GpuOptions, WeightFormat, ops};
 /// A binding limit that the small tensors of these trials keep and none of their matrices does.
 const LIMIT: u64 = 16 << 10;
 
-pub fn trials(options: &GpuOptions, on: &str) -> Vec<Trial> {
+pub(crate) fn trials(options: &GpuOptions, on: &str) -> Vec<Trial> {
     let kernels: [(&str, fn(&Gpu, WeightFormat) -> Result<(), Failed>); 3] = [
         ("embed", check_embed),
         ("matvec", check_matvec),

@@ -7,7 +7,7 @@ use llama_kernels::{
     Error, Gpu, GpuOptions, KvCache, KvFormat, WeightFormat, ops, reference::Heads,
 };
 
-pub fn trials(gpu: &Gpu, options: &GpuOptions, on: &str) -> Vec<Trial> {
+pub(crate) fn trials(gpu: &Gpu, options: &GpuOptions, on: &str) -> Vec<Trial> {
     let checks: [(&str, fn(&Gpu) -> Result<(), Failed>); 3] = [
         ("columns that do not fit", columns),
         ("impossible heads", impossible_heads),
@@ -68,8 +68,8 @@ fn impossible_heads(gpu: &Gpu) -> Result<(), Failed> {
     };
     let made = |heads: Heads| -> Result<String, Error> {
         let rows = [step_row(0, 0, true)];
-        let angles = vec![0.0; heads.head_dim.max(2)];
-        let step = step(gpu, &rows, &[&[0]], 16, heads.head_dim.max(2) / 2, &angles)?;
+        let angles = vec![0.0; heads.head_dim / 2 * 2];
+        let step = step(gpu, &rows, &[&[0]], 16, heads.head_dim / 2, &angles)?;
         let cache = KvCache::new(
             gpu,
             "cache",

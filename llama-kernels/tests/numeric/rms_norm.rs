@@ -5,7 +5,7 @@ use crate::inputs::{Random, tensor, unpad};
 use libtest_mimic::Failed;
 use llama_kernels::{Gpu, ops, padded, reference};
 
-pub fn check(gpu: &Gpu) -> Result<(), Failed> {
+pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
     for (rows, columns) in [(1, 2), (1, 288), (3, 33), (7, 100), (65, 64), (2, 5_120)] {
         let mut random = Random(columns as u64);
         let (x, x_padded) = tensor(gpu, "x", columns, &random.values(rows * columns))?;

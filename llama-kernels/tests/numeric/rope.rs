@@ -8,7 +8,7 @@ use llama_kernels::{
     reference::{self, CacheRow, Heads, PagedKv},
 };
 
-pub fn check(gpu: &Gpu) -> Result<(), Failed> {
+pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
     for format in [KvFormat::F32, KvFormat::F16] {
         // head_dim 24, 80 and 128; 6 leaves padding in the cache; one kv head for all; one of each.
         for (n_heads, n_kv_heads, head_dim) in

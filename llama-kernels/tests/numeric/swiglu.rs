@@ -5,7 +5,7 @@ use crate::inputs::{Random, tensor, unpad};
 use libtest_mimic::Failed;
 use llama_kernels::{Gpu, ops, padded, reference};
 
-pub fn check(gpu: &Gpu) -> Result<(), Failed> {
+pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
     for (rows, ffn) in [(1, 1), (2, 63), (3, 64), (5, 65), (1, 11_008), (70, 96)] {
         let mut random = Random(ffn as u64);
         // Gates from -100, where exp(-gate) overflows, to 100.
