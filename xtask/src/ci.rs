@@ -1,7 +1,8 @@
 //! `cargo xtask ci`: every check that the project has, one after the other, each with its name and time.
 //!
-//! One build profile serves nearly all of it, so that two cores finish from a cold cache within 40 minutes: clippy and
-//! the checks of other targets compile nothing to code, and tests, examples and the smoke test share the dev build.
+//! Two cores finish from a cold cache within 40 minutes because nearly nothing is compiled to code twice: adapter,
+//! examples and smoke test run executables of the build that the tests use too. `cargo run --package` would build the
+//! dependencies again wherever one package alone asks for fewer of their features than the workspace.
 //! The tests come last: the cheap checks have failed by then, and cargo test's own lines end the output.
 
 mod installed;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::setup::{Consent, Profile, setup};
+use crate::setup::{Build, Consent, setup};
 use crate::{codegen, process};
 
 /// Targets that are checked where their standard library is installed.
@@ -31,6 +32,8 @@ enum Work {
         arguments: Vec<String>,
         environment: Vec<(&'static str, String)>,
     },
+    /// An example that was built, without arguments.
+    Example { package: String, name: String },
     /// A function, and the command line that reruns it.
     Own {
         run: fn() -> Result<()>,
@@ -75,6 +78,10 @@ impl Step {
                 let mut command = process::cargo(arguments)?;
                 process::run(command.envs(environment.iter().map(|(name, value)| (name, value))))
             }
+            Work::Example { name, .. } => {
+                let example = Build::Workspace.executable(&format!("examples/{name}"))?;
+                process::run(&mut process::command(example)?)
+            }
             Work::Own { run, .. } => run(),
         }
     }
@@ -94,6 +101,9 @@ impl Step {
                     variables.collect::<String>(),
                     words.collect::<String>()
                 )
+            }
+            Work::Example { package, name } => {
+                format!("cargo run --package {package} --example {name}")
             }
             Work::Own { again, .. } => (*again).to_owned(),
         }
@@ -187,29 +197,14 @@ fn steps() -> Result<Vec<Step>> {
             ["doc", "--workspace", "--no-deps", "--locked"],
         )
         .with("RUSTDOCFLAGS", "--deny warnings"),
-        own("adapter", "cargo xtask setup --yes", || {
-            setup(Consent::Given, Profile::Dev)
+        own("build, and an adapter", "cargo xtask setup --yes", || {
+            setup(Consent::Given, Build::Workspace)
         }),
-        cargo(
-            "examples build",
-            ["build", "--workspace", "--examples", "--locked"],
-        ),
     ]);
-    for (package, example) in examples()? {
-        let name = format!("example {package}/{example}");
-        steps.push(cargo(
-            &name,
-            [
-                "run",
-                "--quiet",
-                "--locked",
-                "--package",
-                &package,
-                "--example",
-                &example,
-            ],
-        ));
-    }
+    steps.extend(examples()?.into_iter().map(|(package, name)| Step {
+        name: format!("example {package}/{name}"),
+        work: Work::Example { package, name },
+    }));
     steps.extend([
         own(
             "the demo model answers",
@@ -287,6 +282,18 @@ mod tests {
         assert_eq!(
             step.again(),
             "RUSTDOCFLAGS='--deny warnings' cargo doc --no-deps"
+        );
+        let work = Work::Example {
+            package: "llama-model".to_owned(),
+            name: "synthetic".to_owned(),
+        };
+        let step = Step {
+            name: "example".to_owned(),
+            work,
+        };
+        assert_eq!(
+            step.again(),
+            "cargo run --package llama-model --example synthetic"
         );
         let step = own("generated files", "cargo xtask codegen --check", || Ok(()));
         assert_eq!(step.again(), "cargo xtask codegen --check");

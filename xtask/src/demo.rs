@@ -3,21 +3,14 @@
 use anyhow::Result;
 
 use crate::process;
-use crate::setup::{Consent, Profile, setup};
+use crate::setup::{Build, Consent, setup};
 
 /// Finds an adapter, builds the program and chats with the model inside it.
 ///
 /// # Errors
 /// There is no adapter, the build fails, or the chat does.
 pub fn try_demo(consent: Consent) -> Result<()> {
-    setup(consent, Profile::Release)?;
-    process::run(&mut process::cargo([
-        "run",
-        "--quiet",
-        "--release",
-        "--package",
-        "llama-cli",
-        "--",
-        "chat",
-    ])?)
+    setup(consent, Build::Release)?;
+    let mut chat = process::command(Build::Release.executable("llama-cli")?)?;
+    process::run(chat.arg("chat"))
 }

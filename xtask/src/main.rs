@@ -2,15 +2,15 @@
 
 use std::process::ExitCode;
 
-use xtask::setup::{Consent, Profile, setup};
+use xtask::setup::{Build, Consent, setup};
 use xtask::{ci, codegen, demo, golden};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
-        ["setup"] => setup(Consent::Ask, Profile::Dev),
-        ["setup", "--yes"] => setup(Consent::Given, Profile::Dev),
+        ["setup"] => setup(Consent::Ask, Build::Program),
+        ["setup", "--yes"] => setup(Consent::Given, Build::Program),
         ["try"] => demo::try_demo(Consent::Ask),
         ["try", "--yes"] => demo::try_demo(Consent::Given),
         ["ci"] => ci::ci(),

@@ -1,5 +1,6 @@
 //! Running other programs: where, with what environment, and what to say when one fails.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -35,17 +36,24 @@ pub fn target() -> Result<&'static Path> {
     Ok(TARGET.get_or_init(|| metadata.target_directory))
 }
 
-/// The cargo that runs this program, in the workspace's root, with a shader cache of the workspace's own: a test run
-/// neither reads what another project compiled nor leaves anything behind.
+/// The cargo that runs this program, as [`command`].
 ///
 /// # Errors
 /// As [`target`].
-pub fn cargo<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(
-    arguments: I,
-) -> Result<Command> {
-    let mut command = Command::new(program("cargo"));
+pub fn cargo<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(arguments: I) -> Result<Command> {
+    let mut command = command(program("cargo"))?;
+    command.args(arguments);
+    Ok(command)
+}
+
+/// A program in the workspace's root, with a shader cache of the workspace's own: a test run neither reads what another
+/// project compiled nor leaves anything behind.
+///
+/// # Errors
+/// As [`target`].
+pub fn command(program: impl AsRef<OsStr>) -> Result<Command> {
+    let mut command = Command::new(program);
     command
-        .args(arguments)
         .current_dir(root())
         .env("MESA_SHADER_CACHE_DIR", target()?.join("mesa-shader-cache"));
     Ok(command)

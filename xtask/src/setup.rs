@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -16,22 +17,39 @@ use crate::process;
 /// Debian's package of Mesa's Vulkan drivers, llvmpipe among them; it brings the loader.
 const DEBIAN_PACKAGE: &str = "mesa-vulkan-drivers";
 
-/// Which build of llama-cli is asked, so that a command that needs one anyway makes no second.
+/// Which build brings the llama-cli that is asked, so that a command that needs one anyway makes no second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Profile {
-    /// The tests' build.
-    Dev,
-    /// The program's.
+pub enum Build {
+    /// The program alone, unoptimised.
+    Program,
+    /// The program alone, as people run it.
     Release,
+    /// Programs and examples of the whole workspace, with the features that its tests are built with.
+    Workspace,
 }
 
-impl Profile {
-    /// The arguments that make cargo use it.
+impl Build {
+    /// What cargo builds.
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
-            Profile::Dev => &[],
-            Profile::Release => &["--release"],
+            Build::Program => &["build", "--package", "llama-cli"],
+            Build::Release => &["build", "--package", "llama-cli", "--release"],
+            Build::Workspace => &["build", "--workspace", "--bins", "--examples", "--locked"],
         }
+    }
+
+    /// Where it leaves an executable: `llama-cli`, or `examples/prompt`.
+    ///
+    /// # Errors
+    /// `cargo metadata` fails.
+    pub fn executable(self, name: &str) -> Result<PathBuf> {
+        let profile = if self == Build::Release {
+            "release"
+        } else {
+            "debug"
+        };
+        let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+        Ok(process::target()?.join(profile).join(file))
     }
 }
 
@@ -71,8 +89,8 @@ struct Missing {
 ///
 /// # Errors
 /// llama-cli does not build, or there is still no working adapter.
-pub fn setup(consent: Consent, profile: Profile) -> Result<()> {
-    let doctor = ask_doctor(profile)?;
+pub fn setup(consent: Consent, build: Build) -> Result<()> {
+    let doctor = ask_doctor(build)?;
     if let Some(adapter) = doctor.working() {
         return report(adapter);
     }
@@ -84,7 +102,7 @@ pub fn setup(consent: Consent, profile: Profile) -> Result<()> {
         bail!("{}", doctor.advice());
     }
     install_software_driver(consent)?;
-    let doctor = ask_doctor(profile)?;
+    let doctor = ask_doctor(build)?;
     match doctor.working() {
         Some(adapter) => report(adapter),
         None => bail!(
@@ -99,16 +117,11 @@ fn report(adapter: &Adapter) -> Result<()> {
     Ok(())
 }
 
-fn ask_doctor(profile: Profile) -> Result<Doctor> {
+fn ask_doctor(build: Build) -> Result<Doctor> {
     eprintln!("setup: building llama-cli to ask it for an adapter");
-    let build = ["build", "--package", "llama-cli"]
-        .iter()
-        .chain(profile.arguments());
-    process::run(&mut process::cargo(build)?)?;
-    let run = ["run", "--quiet", "--package", "llama-cli"]
-        .iter()
-        .chain(profile.arguments());
-    let mut command = process::cargo(run.chain(&["--", "doctor", "--json"]))?;
+    process::run(&mut process::cargo(build.arguments())?)?;
+    let mut command = process::command(build.executable("llama-cli")?)?;
+    command.args(["doctor", "--json"]);
     // Without an adapter doctor fails, and says all the same what it found.
     let output = process::read_any(&mut command)?;
     Doctor::parse(&output.stdout)

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::process;
+use crate::setup::Build;
 
 /// The command line, with its input.
 pub(super) const AGAIN: &str = r#"echo '[{"role": "user", "content": "Hello"}]' | cargo run --package llama-cli -- chat --json --temp 0"#;
@@ -20,19 +21,8 @@ struct Answer {
 
 /// Asks the demo model something and expects an answer that it ended itself.
 pub(super) fn demo_model_answers() -> Result<()> {
-    let words = [
-        "run",
-        "--quiet",
-        "--locked",
-        "--package",
-        "llama-cli",
-        "--",
-        "chat",
-        "--json",
-        "--temp",
-        "0",
-    ];
-    let mut command = process::cargo(words)?;
+    let mut command = process::command(Build::Workspace.executable("llama-cli")?)?;
+    command.args(["chat", "--json", "--temp", "0"]);
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
