@@ -1,7 +1,7 @@
 // matmul.f32.invocation: written by `cargo xtask codegen` from matmul.wesl with slot/tile.invocation.wesl, slot/weight.f32.wesl.
 
 @compute @workgroup_size(WORKGROUP)
-fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn matmul(@builtin(workgroup_id) group: vec3<u32>, lane: TileLane) {
     tile_multiply(group.xy, lane);
 }
 
@@ -11,8 +11,13 @@ const TILE_X_ROWS: u32 = 8u;
 
 const WORKGROUP: u32 = 64u;
 
-fn tile_multiply(group: vec2<u32>, lane: u32) {
-    let first = group.x * TILE_ROWS + lane * 4u;
+struct TileLane {
+    @builtin(local_invocation_index)
+    index: u32
+}
+
+fn tile_multiply(group: vec2<u32>, lane: TileLane) {
+    let first = group.x * TILE_ROWS + lane.index * 4u;
     let rows = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(matrix.rows - 1u));
     let x_first = group.y * TILE_X_ROWS;
     let last = matrix.x_rows - 1u;

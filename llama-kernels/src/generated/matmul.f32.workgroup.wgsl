@@ -1,7 +1,7 @@
 // matmul.f32.workgroup: written by `cargo xtask codegen` from matmul.wesl with slot/tile.workgroup.wesl, slot/weight.f32.wesl.
 
 @compute @workgroup_size(WORKGROUP)
-fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn matmul(@builtin(workgroup_id) group: vec3<u32>, lane: TileLane) {
     tile_multiply(group.xy, lane);
 }
 
@@ -15,20 +15,25 @@ var<workgroup> tile_weights: array<vec4<f32>, 512>;
 
 var<workgroup> tile_x: array<vec4<f32>, 512>;
 
+struct TileLane {
+    @builtin(local_invocation_index)
+    index: u32
+}
+
 fn tile_place(row: u32, column: u32) -> u32 {
     return row * 8u + ((column + row) & 7u);
 }
 
-fn tile_multiply(group: vec2<u32>, lane: u32) {
+fn tile_multiply(group: vec2<u32>, lane: TileLane) {
     let first = group.x * TILE_ROWS;
     let x_first = group.y * TILE_X_ROWS;
-    let row = lane % 8u;
-    let x_row = lane / 8u;
-    let loaded = lane % 64u;
+    let row = lane.index % 8u;
+    let x_row = lane.index / 8u;
+    let loaded = lane.index % 64u;
     var low: array<vec4<f32>, 4>;
     var high: array<vec4<f32>, 4>;
     for (var block = 0u; block < matrix.blocks; block++) {
-        if lane < 64u {
+        if lane.index < 64u {
             let values = weight_load_block(min(first + loaded, matrix.rows - 1u), block);
             tile_weights[tile_place(loaded, 0u)] = values[0];
             tile_weights[tile_place(loaded, 1u)] = values[1];

@@ -17,8 +17,9 @@ pub(crate) fn close(
     }
     for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
         let bound = bound(i);
-        // Written so that a NaN on either side fails.
-        if !((found - expected).abs() <= bound) {
+        // A NaN on either side is not near.
+        let near = (found - expected).abs() <= bound;
+        if !near {
             return Err(format!(
                 "{what}: element {i} is {found}, expected {expected} within {bound:e}"
             )

@@ -5,11 +5,14 @@ use crate::{embed, matvec};
 use libtest_mimic::{Failed, Trial};
 use llama_kernels::{Gpu, GpuOptions, WeightFormat, ops};
 
+/// What tries a kernel with matrices of a format.
+type Check = fn(&Gpu, WeightFormat) -> Result<(), Failed>;
+
 /// A binding limit that the small tensors of these trials keep and none of their matrices does.
 const LIMIT: u64 = 16 << 10;
 
 pub(crate) fn trials(options: &GpuOptions, on: &str) -> Vec<Trial> {
-    let kernels: [(&str, fn(&Gpu, WeightFormat) -> Result<(), Failed>); 3] = [
+    let kernels: [(&str, Check); 3] = [
         ("embed", check_embed),
         ("matvec", check_matvec),
         ("matmul", check_matmul),

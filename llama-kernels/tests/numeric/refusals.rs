@@ -1,5 +1,6 @@
 //! What operations refuse, with the whole sentence.
 
+use crate::Check;
 use crate::compare::equal;
 use crate::inputs::{Random, step, step_row, tensor, weights};
 use libtest_mimic::{Failed, Trial};
@@ -8,12 +9,12 @@ use llama_kernels::{
 };
 
 pub(crate) fn trials(gpu: &Gpu, options: &GpuOptions, on: &str) -> Vec<Trial> {
-    let checks: [(&str, fn(&Gpu) -> Result<(), Failed>); 3] = [
+    let checks: [(&str, Check); 3] = [
         ("columns that do not fit", columns),
         ("impossible heads", impossible_heads),
         ("more rows than a tensor holds", rows_over),
     ];
-    let trial = |(name, check): (&str, fn(&Gpu) -> Result<(), Failed>)| {
+    let trial = |(name, check): (&str, Check)| {
         let gpu = gpu.clone();
         Trial::test(format!("{name} {on}"), move || check(&gpu))
     };
