@@ -21,6 +21,11 @@ pub(crate) struct Engine {
     forward: Forward,
     step: StepBuffer,
     scratch: Scratch,
+    #[expect(
+        dead_code,
+        reason = "bind groups hold the buffers; this holds their place in `Gpu::allocated_bytes`"
+    )]
+    caches: Vec<KvCache>,
     shape: ScratchShape,
     kv_format: KvFormat,
     context: usize,
@@ -63,7 +68,7 @@ impl Engine {
         }
         let kv_format = options.kv.format(model.weight_choice());
         check_kv_size(gpu, h, kv_format, context, n_sequences)?;
-        let shape = ScratchShape::new(h, options.chunk, n_sequences);
+        let shape = ScratchShape::new(h, options.chunk, context, n_sequences);
         let pages_per_sequence = context.div_ceil(PAGE_SIZE);
         let n_pages = n_sequences * pages_per_sequence;
         let caches = (0..h.n_layers)
@@ -88,6 +93,7 @@ impl Engine {
             forward,
             step,
             scratch,
+            caches,
             shape,
             kv_format,
             context,

@@ -73,7 +73,7 @@ pub fn memory_plan(
     MemoryPlan {
         weight_bytes: weight_bytes.saturating_add(vectors.sum()),
         kv_bytes: kv_bytes(h, kv.format(weights), context),
-        activation_bytes: ScratchShape::new(h, None, 1).bytes(h),
+        activation_bytes: ScratchShape::new(h, None, context, 1).bytes(h),
         held_otherwise,
     }
 }

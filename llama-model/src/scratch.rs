@@ -51,14 +51,20 @@ pub(crate) struct Scratch {
 }
 
 impl ScratchShape {
-    /// The shape for `chunk` rows a step, or for as many as the budget allows; a step takes at least
-    /// one row of each of `sequences`.
-    pub(crate) fn new(h: &Hyperparameters, chunk: Option<usize>, sequences: usize) -> Self {
+    /// The shape for `chunk` rows a step, or for as many as the budget allows, but no more than all
+    /// of `sequences` can hold in `context` positions each, and no fewer than one row of each.
+    pub(crate) fn new(
+        h: &Hyperparameters,
+        chunk: Option<usize>,
+        context: usize,
+        sequences: usize,
+    ) -> Self {
         let affordable = STEP_BYTES / row_bytes(h);
         let affordable = usize::try_from(affordable).unwrap_or(MAX_ROWS);
         // A power of two, so that tiles of a matrix kernel are full.
         let budget = 1 << affordable.clamp(1, MAX_ROWS).ilog2();
-        let rows = chunk.unwrap_or(budget).clamp(1, MAX_ROWS).max(sequences);
+        let rows = chunk.unwrap_or(budget).clamp(1, MAX_ROWS);
+        let rows = rows.min(context.saturating_mul(sequences)).max(sequences);
         let logits = LOGITS_BYTES / (4 * padded(h.vocab_size) as u64);
         let logits = usize::try_from(logits).unwrap_or(MAX_LOGIT_ROWS);
         Self {
