@@ -1,3 +1,56 @@
-//! Llama 2 at a terminal.
+//! The program `llama-cli`: the five library crates put together, with a command line around them.
+//!
+//! Composition only: no arithmetic on weights, logits or probabilities happens here.
 
-fn main() {}
+mod answer;
+mod args;
+mod chat;
+mod commands;
+mod demo;
+mod engine;
+mod escape;
+mod failure;
+mod fault;
+mod interrupt;
+mod lines;
+mod logits_file;
+mod notice;
+mod output;
+mod progress;
+mod prompt;
+mod sampling;
+mod source;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use args::{Cli, Command};
+use interrupt::Interrupts;
+
+fn main() -> ExitCode {
+    let cli = match args::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => return failure::report_usage(&error),
+    };
+    match fault::caught(|| run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let interrupts = Interrupts::install()?;
+    match cli.command {
+        Command::Generate(args) => commands::generate::run(args, &interrupts),
+        Command::Chat(args) => commands::chat::run(args, &interrupts),
+        Command::Score(args) => commands::score::run(args, &interrupts),
+        Command::Tokenize(args) => commands::tokenize::run(args),
+        Command::Detokenize(args) => commands::detokenize::run(args),
+        Command::Template(args) => commands::template::run(args),
+        Command::Inspect(args) => commands::inspect::run(args),
+        Command::Doctor(args) => commands::doctor::run(args),
+        Command::Completions(args) => commands::completions::run(args),
+        Command::Man(args) => commands::man::run(args),
+    }
+}

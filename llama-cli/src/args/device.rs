@@ -1,0 +1,77 @@
+//! Flags of the commands that run a model: which adapter, how much context, which formats.
+
+use std::num::NonZeroUsize;
+
+use clap::{Args, ValueEnum};
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Device")]
+pub(crate) struct AdapterArgs {
+    /// Which adapter: its index in `doctor`, or a part of its name; by default the best
+    #[arg(
+        long,
+        value_name = "INDEX|NAME",
+        env = "LLAMA_ADAPTER",
+        hide_env_values = true
+    )]
+    pub(crate) adapter: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Device")]
+pub(crate) struct DeviceArgs {
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
+    /// Positions of prompt and answer together; by default the model's limit, at most 4096
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        env = "LLAMA_CTX_SIZE",
+        hide_env_values = true
+    )]
+    pub(crate) ctx_size: Option<NonZeroUsize>,
+    /// How weights are held on the GPU
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        env = "LLAMA_DTYPE",
+        hide_env_values = true,
+        hide_possible_values = true,
+        long_help = "How weights are held on the GPU: auto, f32, f16, q8_0 or q4_0. auto is the file's own format; bf16 \
+                     becomes f16 where every value is in its range, else f32; f32 becomes f16"
+    )]
+    pub(crate) dtype: Dtype,
+    /// How keys and values are held
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        env = "LLAMA_KV_DTYPE",
+        hide_env_values = true,
+        hide_possible_values = true,
+        long_help = "How keys and values are held: auto, f32 or f16. auto is f32 with --dtype f32, else f16"
+    )]
+    pub(crate) kv_dtype: KvDtype,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dtype {
+    #[default]
+    Auto,
+    F32,
+    F16,
+    #[value(name = "q8_0")]
+    Q8_0,
+    #[value(name = "q4_0")]
+    Q4_0,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KvDtype {
+    #[default]
+    Auto,
+    F32,
+    F16,
+}

@@ -1,0 +1,318 @@
+//! `inspect`: what a checkpoint holds, and the memory that it needs. No adapter, no tokenizer.
+
+use anyhow::Result;
+use llama_model::{KvChoice, WeightChoice, memory_plan};
+use llama_weights::{Checkpoint, DType, GenerationConfig, Hyperparameters, RopeScaling};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::args::InspectArgs;
+use crate::engine::{self, MOST_CONTEXT};
+use crate::failure::BadModel;
+use crate::notice::Notices;
+use crate::output::Output;
+use crate::source::Source;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    format: String,
+    files: Vec<String>,
+    hyperparameters: Value,
+    generation_config: Option<Value>,
+    parameters: u64,
+    /// Bytes of all tensors as the files store them.
+    stored_bytes: u64,
+    tensors: Vec<Tensor>,
+    memory: Vec<Memory>,
+    held_otherwise: Vec<Held>,
+    warnings: Vec<String>,
+    /// Only with `--check`: every tensor that holds a value that is no finite number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_finite: Option<Vec<NotFinite>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Tensor {
+    name: String,
+    dtype: String,
+    shape: Vec<usize>,
+    bytes: u64,
+}
+
+/// GPU memory of the model and one session.
+#[derive(Debug, Serialize)]
+struct Memory {
+    dtype: &'static str,
+    context: usize,
+    weight_bytes: u64,
+    kv_bytes: u64,
+    activation_bytes: u64,
+    total_bytes: u64,
+}
+
+/// A matrix that a dtype cannot hold.
+#[derive(Debug, Serialize)]
+struct Held {
+    dtype: &'static str,
+    what: String,
+}
+
+#[derive(Debug, Serialize)]
+struct NotFinite {
+    name: String,
+    nan: u64,
+    infinite: u64,
+}
+
+const DTYPES: [(&str, WeightChoice); 5] = [
+    ("auto", WeightChoice::Auto),
+    ("f32", WeightChoice::F32),
+    ("f16", WeightChoice::F16),
+    ("q8_0", WeightChoice::Q8_0),
+    ("q4_0", WeightChoice::Q4_0),
+];
+
+pub(crate) fn run(args: InspectArgs) -> Result<()> {
+    let notices = Notices::new(&args.output);
+    let source = Source::new(args.model, notices);
+    let mut report = Report::new(&*source.checkpoint(notices)?, args.check);
+    if source == Source::Demo {
+        // Its file lies inside the program.
+        report.files.clear();
+    }
+    let mut output = Output::new();
+    if args.output.json {
+        output.json(&report)?;
+    } else {
+        report.print(&mut output)?;
+    }
+    match report.not_finite.as_deref() {
+        Some([first, rest @ ..]) => Err(BadModel(format!(
+            "{}: expected finite values, found {} NaN and {} infinite{}; download the checkpoint again",
+            first.name,
+            first.nan,
+            first.infinite,
+            if rest.is_empty() { String::new() } else { format!(", and more in {} other tensors", rest.len()) }
+        ))
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+impl Report {
+    fn new(checkpoint: &Checkpoint, check: bool) -> Self {
+        let h = checkpoint.hyperparameters();
+        let stored = stored_dtype(checkpoint);
+        let tensors = checkpoint.tensors().map(|(_, view)| Tensor {
+            name: view.name().to_owned(),
+            dtype: view.dtype().to_string(),
+            shape: view.shape().to_vec(),
+            bytes: view.n_bytes(),
+        });
+        Self {
+            format: checkpoint.format().to_string(),
+            files: checkpoint
+                .files()
+                .map(|path| path.display().to_string())
+                .collect(),
+            hyperparameters: hyperparameters(h),
+            generation_config: checkpoint.generation_config().map(generation_config),
+            parameters: h.parameter_count(),
+            stored_bytes: checkpoint.weight_bytes(),
+            tensors: tensors.collect(),
+            memory: memory(h, stored),
+            held_otherwise: held_otherwise(h, stored),
+            warnings: checkpoint.warnings().to_vec(),
+            not_finite: check.then(|| not_finite(checkpoint)),
+        }
+    }
+
+    fn print(&self, output: &mut Output) -> Result<()> {
+        output.line(&format!("format      {}", self.format))?;
+        for file in &self.files {
+            output.line(&format!("file        {file}"))?;
+        }
+        output.line(&format!("parameters  {}", self.parameters))?;
+        output.line(&format!("stored      {}", gibibytes(self.stored_bytes)))?;
+        output.line("\nhyperparameters")?;
+        print_fields(&self.hyperparameters, output)?;
+        if let Some(config) = &self.generation_config {
+            output.line("\ngeneration config")?;
+            print_fields(config, output)?;
+        }
+        output.line("\ntensors")?;
+        for Tensor {
+            name, dtype, shape, ..
+        } in &self.tensors
+        {
+            output.line(&format!("  {name:<52} {dtype:<5} {shape:?}"))?;
+        }
+        output.line("\nmemory on the GPU")?;
+        output.line(&format!(
+            "  {:<6}{:>8}{:>14}{:>18}{:>14}{:>14}",
+            "dtype", "context", "weights", "keys and values", "activations", "all"
+        ))?;
+        for row in &self.memory {
+            output.line(&format!(
+                "  {:<6}{:>8}{:>14}{:>18}{:>14}{:>14}",
+                row.dtype,
+                row.context,
+                gibibytes(row.weight_bytes),
+                gibibytes(row.kv_bytes),
+                gibibytes(row.activation_bytes),
+                gibibytes(row.total_bytes)
+            ))?;
+        }
+        for Held { dtype, what } in &self.held_otherwise {
+            output.line(&format!("  with {dtype}, held otherwise: {what}"))?;
+        }
+        if let Some(not_finite) = &self.not_finite {
+            output.line("\nvalues")?;
+            for NotFinite {
+                name,
+                nan,
+                infinite,
+            } in not_finite
+            {
+                output.line(&format!("  {name}: {nan} NaN, {infinite} infinite"))?;
+            }
+            if not_finite.is_empty() {
+                output.line("  all finite")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn print_fields(value: &Value, output: &mut Output) -> Result<()> {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        output.line(&format!("  {name:<26} {value}"))?;
+    }
+    Ok(())
+}
+
+/// The type that most bytes are stored in: norms may differ from the matrices.
+fn stored_dtype(checkpoint: &Checkpoint) -> DType {
+    let mut bytes: Vec<(DType, u64)> = Vec::new();
+    for (_, view) in checkpoint.tensors() {
+        match bytes.iter_mut().find(|(dtype, _)| *dtype == view.dtype()) {
+            Some((_, sum)) => *sum += view.n_bytes(),
+            None => bytes.push((view.dtype(), view.n_bytes())),
+        }
+    }
+    bytes
+        .into_iter()
+        .max_by_key(|&(_, sum)| sum)
+        .map_or(DType::F32, |(dtype, _)| dtype)
+}
+
+fn memory(h: &Hyperparameters, stored: DType) -> Vec<Memory> {
+    let limit = engine::context_limit(h).unwrap_or(MOST_CONTEXT);
+    let mut contexts = vec![512.min(limit), MOST_CONTEXT.min(limit), limit];
+    contexts.dedup();
+    let row = |(dtype, weights): (&'static str, WeightChoice), context: usize| {
+        let plan = memory_plan(h, stored, weights, KvChoice::Auto, context);
+        Memory {
+            dtype,
+            context,
+            weight_bytes: plan.weight_bytes,
+            kv_bytes: plan.kv_bytes,
+            activation_bytes: plan.activation_bytes,
+            total_bytes: plan.total(),
+        }
+    };
+    DTYPES
+        .iter()
+        .flat_map(|&dtype| contexts.iter().map(move |&context| row(dtype, context)))
+        .collect()
+}
+
+fn held_otherwise(h: &Hyperparameters, stored: DType) -> Vec<Held> {
+    let held = |(dtype, weights): (&'static str, WeightChoice)| {
+        let plan = memory_plan(h, stored, weights, KvChoice::Auto, 1);
+        plan.held_otherwise.into_iter().map(move |held| Held {
+            dtype,
+            what: held.to_string(),
+        })
+    };
+    DTYPES.into_iter().flat_map(held).collect()
+}
+
+fn not_finite(checkpoint: &Checkpoint) -> Vec<NotFinite> {
+    checkpoint
+        .check_values()
+        .filter(|values| values.nan > 0 || values.infinite > 0)
+        .map(|values| NotFinite {
+            name: values.name,
+            nan: values.nan,
+            infinite: values.infinite,
+        })
+        .collect()
+}
+
+fn hyperparameters(h: &Hyperparameters) -> Value {
+    json!({
+        "hidden_size": h.hidden_size,
+        "n_layers": h.n_layers,
+        "n_heads": h.n_heads,
+        "n_kv_heads": h.n_kv_heads,
+        "head_dim": h.head_dim,
+        "ffn_size": h.ffn_size,
+        "vocab_size": h.vocab_size,
+        "max_position_embeddings": h.max_position_embeddings,
+        "rms_norm_eps": shortest(h.rms_norm_eps),
+        "rope_theta": h.rope_theta,
+        "rope_scaling": rope_scaling(&h.rope_scaling),
+        "tied_embeddings": h.tied_embeddings,
+        "attention_bias": h.attention_bias,
+        "mlp_bias": h.mlp_bias,
+        "bos_token_id": h.bos_token_id,
+        "eos_token_ids": h.eos_token_ids,
+    })
+}
+
+fn rope_scaling(scaling: &RopeScaling) -> Value {
+    match *scaling {
+        RopeScaling::None => Value::Null,
+        RopeScaling::Linear { factor } => json!({ "type": "linear", "factor": factor }),
+        RopeScaling::Dynamic { factor } => json!({ "type": "dynamic", "factor": factor }),
+        RopeScaling::Llama3 {
+            factor,
+            low_freq_factor,
+            high_freq_factor,
+            original_max_position_embeddings,
+        } => json!({
+            "type": "llama3",
+            "factor": factor,
+            "low_freq_factor": low_freq_factor,
+            "high_freq_factor": high_freq_factor,
+            "original_max_position_embeddings": original_max_position_embeddings,
+        }),
+    }
+}
+
+fn generation_config(config: &GenerationConfig) -> Value {
+    json!({
+        "do_sample": config.do_sample,
+        "temperature": config.temperature.map(shortest),
+        "top_p": config.top_p.map(shortest),
+        "top_k": config.top_k,
+        "min_p": config.min_p.map(shortest),
+        "repetition_penalty": config.repetition_penalty.map(shortest),
+        "eos_token_ids": config.eos_token_ids,
+        "max_length": config.max_length,
+    })
+}
+
+/// The number that a person wrote: 1e-5, not the f32 nearest to it in full.
+fn shortest(value: f32) -> Option<f64> {
+    value.to_string().parse().ok()
+}
+
+fn gibibytes(bytes: u64) -> String {
+    match bytes {
+        0..=0xf_ffff => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        0x10_0000..=0x3fff_ffff => format!("{:.1} MiB", bytes as f64 / (1024.0 * 1024.0)),
+        _ => format!("{:.2} GiB", bytes as f64 / (1024.0 * 1024.0 * 1024.0)),
+    }
+}

@@ -1,0 +1,192 @@
+//! A model made ready to compute: adapter, weights and one session, as the device flags say.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use llama_kernels::{AdapterChoice, Gpu, GpuOptions};
+use llama_model::{KvChoice, LoadOptions, Model, Session, SessionOptions, WeightChoice};
+use llama_weights::{Checkpoint, Hyperparameters, RopeScaling};
+use serde::Serialize;
+
+use crate::args::{AdapterArgs, DeviceArgs, Dtype, KvDtype};
+use crate::failure::usage;
+use crate::interrupt::{Interrupted, Interrupts, Watch};
+use crate::notice::Notices;
+use crate::progress::Bar;
+
+/// A context is no longer than this unless --ctx-size says so.
+pub(crate) const MOST_CONTEXT: usize = 4096;
+
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) session: Session,
+    pub(crate) adapter: Adapter,
+    pub(crate) load_ms: f64,
+}
+
+/// The adapter in an answer's JSON.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Adapter {
+    name: String,
+    backend: String,
+}
+
+impl Engine {
+    /// Finds the adapter, loads the weights and allocates all that the session will ever need.
+    pub(crate) fn start(
+        checkpoint: &Checkpoint,
+        args: &DeviceArgs,
+        context: usize,
+        notices: Notices,
+        interrupts: &Interrupts,
+    ) -> Result<Self> {
+        let begin = Instant::now();
+        let gpu = Gpu::new(&gpu_options(&args.adapter))?;
+        let adapter = gpu.adapter();
+        if adapter.is_software {
+            notices.note(format_args!(
+                "no GPU is used: {} computes on the processor, slowly",
+                adapter.name
+            ));
+        }
+        let adapter = Adapter {
+            name: adapter.name.clone(),
+            backend: adapter.backend.to_string(),
+        };
+        let model = load(
+            &gpu,
+            checkpoint,
+            args.dtype.into(),
+            notices,
+            &interrupts.watch(),
+        )?;
+        let options = SessionOptions {
+            context,
+            kv: args.kv_dtype.into(),
+            chunk: None,
+        };
+        let session = model.session(&options)?;
+        let load_ms = milliseconds(begin);
+        describe(&adapter, &model, &session, load_ms, notices);
+        Ok(Self {
+            session,
+            adapter,
+            load_ms,
+        })
+    }
+}
+
+pub(crate) fn gpu_options(args: &AdapterArgs) -> GpuOptions {
+    let adapter = match &args.adapter {
+        None => AdapterChoice::Best,
+        Some(text) => text
+            .parse()
+            .map_or_else(|_| AdapterChoice::Name(text.clone()), AdapterChoice::Index),
+    };
+    GpuOptions {
+        adapter,
+        ..GpuOptions::default()
+    }
+}
+
+fn load(
+    gpu: &Gpu,
+    checkpoint: &Checkpoint,
+    weights: WeightChoice,
+    notices: Notices,
+    watch: &Watch<'_>,
+) -> Result<Model> {
+    let bar = Bar::loading(notices, checkpoint.weight_bytes());
+    let loaded = Model::load(gpu, checkpoint, &LoadOptions { weights }, &mut |progress| {
+        bar.set(progress.bytes_done);
+        watch.flow()
+    });
+    match (loaded, watch.noted()) {
+        (Err(llama_model::Error::Cancelled), Some(signal)) => Err(Interrupted(signal).into()),
+        (loaded, _) => {
+            watch.check()?;
+            Ok(loaded?)
+        }
+    }
+}
+
+fn describe(adapter: &Adapter, model: &Model, session: &Session, load_ms: f64, notices: Notices) {
+    notices.detail(format_args!(
+        "adapter: {} ({})",
+        adapter.name, adapter.backend
+    ));
+    notices.detail(format_args!(
+        "weights: {} bytes, mostly {:?}, loaded in {load_ms:.0} ms",
+        model.weight_bytes(),
+        model.weight_format()
+    ));
+    for held in model.held_otherwise() {
+        notices.detail(format_args!("held otherwise: {held}"));
+    }
+    notices.detail(format_args!(
+        "context: {} positions, {} bytes of keys and values in {:?}",
+        session.context(),
+        session.kv_bytes(),
+        session.kv_format()
+    ));
+}
+
+/// How many positions a session gets: what is asked for, else the model's own limit, at most 4096.
+pub(crate) fn context_size(asked: Option<usize>, h: &Hyperparameters, notices: Notices) -> usize {
+    let limit = context_limit(h);
+    match (asked, limit) {
+        (Some(asked), Some(limit)) if asked > limit => {
+            notices.warn(format_args!(
+                "--ctx-size {asked} is more than the {limit} positions that the model was made for: answers may lose their sense beyond that"
+            ));
+            asked
+        }
+        (Some(asked), _) => asked,
+        (None, limit) => limit.map_or(MOST_CONTEXT, |limit| limit.min(MOST_CONTEXT)),
+    }
+}
+
+/// The model's own limit; dynamic scaling has none.
+pub(crate) fn context_limit(h: &Hyperparameters) -> Option<usize> {
+    match h.rope_scaling {
+        RopeScaling::Dynamic { .. } => None,
+        _ => Some(h.max_position_embeddings),
+    }
+}
+
+/// Refuses a prompt that the context cannot hold, before anything is loaded.
+pub(crate) fn fits(prompt_ids: &[u32], context: usize) -> Result<()> {
+    match prompt_ids.len() {
+        0 => Err(usage("the prompt is empty: expected at least one token")),
+        tokens if tokens > context => Err(usage(format!(
+            "the prompt has {tokens} tokens and the context holds {context}: shorten the prompt or give a larger --ctx-size"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}
+
+impl From<Dtype> for WeightChoice {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::Auto => Self::Auto,
+            Dtype::F32 => Self::F32,
+            Dtype::F16 => Self::F16,
+            Dtype::Q8_0 => Self::Q8_0,
+            Dtype::Q4_0 => Self::Q4_0,
+        }
+    }
+}
+
+impl From<KvDtype> for KvChoice {
+    fn from(dtype: KvDtype) -> Self {
+        match dtype {
+            KvDtype::Auto => Self::Auto,
+            KvDtype::F32 => Self::F32,
+            KvDtype::F16 => Self::F16,
+        }
+    }
+}

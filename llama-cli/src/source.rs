@@ -1,0 +1,112 @@
+//! Where the parts of a model come from: a path that the user names, or the demo model inside this program.
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use llama_chat_template::ChatTemplate;
+use llama_tokenizer::Tokenizer;
+use llama_weights::Checkpoint;
+use tempfile::TempDir;
+
+use crate::args::{ModelArgs, TemplateFormat};
+use crate::demo;
+use crate::failure::usage;
+use crate::notice::Notices;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    Demo,
+    Path(PathBuf),
+}
+
+/// A checkpoint, and the directory that goes when it is closed.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    checkpoint: Checkpoint,
+    /// Behind the checkpoint, so that it is dropped after it.
+    _directory: Option<TempDir>,
+}
+
+impl Deref for Opened {
+    type Target = Checkpoint;
+
+    fn deref(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+}
+
+impl Source {
+    /// The model that the flags name. One line says so where it is the demo model.
+    pub(crate) fn new(args: ModelArgs, notices: Notices) -> Self {
+        match args.model {
+            Some(path) => Self::Path(path),
+            None => {
+                notices.note("no --model given: the built-in demo model answers");
+                Self::Demo
+            }
+        }
+    }
+
+    /// The weights, mapped and checked, with what is odd about them on stderr.
+    pub(crate) fn checkpoint(&self, notices: Notices) -> Result<Opened> {
+        let (checkpoint, directory) = match self {
+            Self::Demo => demo::checkpoint()?,
+            Self::Path(path) => (Checkpoint::open(path)?, None),
+        };
+        for warning in checkpoint.warnings() {
+            notices.warn(warning);
+        }
+        Ok(Opened {
+            checkpoint,
+            _directory: directory,
+        })
+    }
+
+    pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
+        Ok(match self {
+            Self::Demo => demo::tokenizer()?,
+            Self::Path(path) => Tokenizer::from_dir(path)?,
+        })
+    }
+
+    /// The tokenizer, or `None` where the model comes without one. A broken one is an error.
+    pub(crate) fn tokenizer_if_any(&self) -> Result<Option<Tokenizer>> {
+        match self {
+            Self::Path(path) if !has_tokenizer(path) => Ok(None),
+            _ => self.tokenizer().map(Some),
+        }
+    }
+
+    /// The chat format: the one asked for, else Llama 2's own where the model's template is that or none, else the model's.
+    pub(crate) fn template(&self, format: Option<TemplateFormat>) -> Result<ChatTemplate> {
+        match (format, self) {
+            (Some(TemplateFormat::Llama2), _) => Ok(ChatTemplate::native()),
+            (None, Self::Demo) => Ok(demo::template()?),
+            (None, Self::Path(path)) => Ok(ChatTemplate::from_dir(path)?),
+            (Some(TemplateFormat::Jinja), source) => {
+                let (template, place) = match source {
+                    Self::Demo => (
+                        demo::jinja_template()?,
+                        "the built-in demo model".to_owned(),
+                    ),
+                    Self::Path(path) => (
+                        ChatTemplate::jinja_from_dir(path)?,
+                        path.display().to_string(),
+                    ),
+                };
+                template.ok_or_else(|| {
+                    usage(format!(
+                        "{place}: expected a chat_template for --format jinja, found none; --format llama2 needs none"
+                    ))
+                })
+            }
+        }
+    }
+}
+
+fn has_tokenizer(directory: &Path) -> bool {
+    ["tokenizer.json", "tokenizer.model"]
+        .iter()
+        .any(|name| directory.join(name).exists())
+}

@@ -1,0 +1,147 @@
+//! The built program, run in a clean environment: what tests give it, and what it gave back.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+/// A run to be made.
+pub struct Program {
+    command: Command,
+    stdin: Vec<u8>,
+}
+
+/// A run that ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Without any variable that the program or its terminal code reads.
+pub fn program<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Program {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_llama-cli"));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("LLAMA_")
+            || ["NO_COLOR", "CLICOLOR_FORCE", "COLUMNS"].contains(&text.as_ref())
+        {
+            command.env_remove(&name);
+        }
+    }
+    // Mesa asks libwayland, which complains on stderr where this is not set.
+    command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    command
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    Program {
+        command,
+        stdin: Vec::new(),
+    }
+}
+
+impl Program {
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    pub fn model(mut self, path: impl AsRef<Path>) -> Self {
+        self.command.arg("--model").arg(path.as_ref());
+        self
+    }
+
+    /// With stdin still open.
+    pub fn start(mut self) -> Child {
+        self.command.spawn().expect("the program starts")
+    }
+
+    pub fn run(self) -> Ended {
+        let stdin = self.stdin.clone();
+        let mut child = self.start();
+        let mut pipe = child.stdin.take().expect("stdin is a pipe");
+        // A program that refuses its arguments never reads.
+        let writer = std::thread::spawn(move || drop(pipe.write_all(&stdin)));
+        let output = child.wait_with_output().expect("the program ends");
+        writer.join().expect("stdin was offered");
+        Ended {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
+        }
+    }
+}
+
+impl Ended {
+    /// stdout of a run that must succeed.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        self.stdout
+    }
+
+    /// The one JSON value on stdout of a run that must succeed.
+    #[track_caller]
+    pub fn json(self) -> Value {
+        serde_json::from_str(&self.ok()).expect("stdout is one JSON value")
+    }
+
+    /// The error line of a run that must fail with `code` and say nothing on stdout.
+    #[track_caller]
+    pub fn error(self, code: i32) -> String {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        assert_eq!(self.stdout, "");
+        let lines: Vec<&str> = self
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("error: "))
+            .collect();
+        assert_eq!(lines.len(), 1, "{}", self.stderr);
+        lines[0].trim_start_matches("error: ").to_owned()
+    }
+}
+
+/// The demo model's directory in this package: a checkpoint for tests that want files.
+pub fn demo_directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/model")
+}
+
+/// A copy of the demo model to be changed, without the files named.
+pub fn demo_copy(without: &[&str]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for entry in fs::read_dir(demo_directory()).expect("the demo model is there") {
+        let entry = entry.expect("readable");
+        if !without.iter().any(|name| entry.file_name() == *name) {
+            fs::copy(entry.path(), directory.path().join(entry.file_name())).expect("copied");
+        }
+    }
+    directory
+}
+
+/// The object's field names, sorted.
+pub fn fields(value: &Value) -> Vec<&str> {
+    value
+        .as_object()
+        .expect("an object")
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
