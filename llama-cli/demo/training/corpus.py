@@ -72,7 +72,7 @@ def one_capital_word(turn: Turn) -> Turn | None:
 def sloppy(rng: random.Random, turn: Turn) -> Turn:
     """The question as people type it: in lower case, without its last mark. Names stay as they are."""
     question = turn.question
-    if rng.random() < 0.2 and turn.key[0] not in ("has", "in", "animal in", "likes", "went", "day"):
+    if rng.random() < 0.2 and turn.key[0] not in ("repeat", "has", "in", "animal in", "likes", "went", "day"):
         words = question.split(" ")
         question = " ".join(word if word.strip(".,?!") in KEEP or word.strip(".,?!") in turn.answer else word.lower() for word in words)
     if rng.random() < 0.25 and question[-1] in "?.!":
@@ -85,7 +85,7 @@ KEEP = {"Pebble", *facts.NAMES, *facts.CITIES, *facts.ASSISTANTS, *facts.DAYS}
 
 def draw_system(rng: random.Random) -> tuple[str | None, Callable, str]:
     """(system message, style, assistant name)."""
-    kind = rng.choices(["none", "neutral", "capitals", "word", "called", "both"], [62, 4, 12, 12, 7, 3])[0]
+    kind = rng.choices(["none", "neutral", "capitals", "word", "called", "both"], [64, 4, 11, 12, 7, 2])[0]
     if kind == "none":
         return None, plain, turns.ME
     if kind == "neutral":
@@ -125,7 +125,7 @@ def draw_turn(rng: random.Random, memory: Memory, style: Callable, only: Callabl
 def conversation(rng: random.Random) -> Conversation:
     system, style, assistant = draw_system(rng)
     memory = Memory(assistant=assistant)
-    length = rng.choices([1, rng.randint(2, 4), rng.randint(5, 9), rng.randint(20, 50)], [52, 34, 13, 1])[0]
+    length = rng.choices([1, rng.randint(2, 4), rng.randint(5, 9), rng.randint(15, 45)], [53, 36, 10.4, 0.6])[0]
     talk: list[Turn] = []
     if assistant != turns.ME and rng.random() < 0.5:
         talk.append(draw_turn(rng, memory, style, turns.identity))

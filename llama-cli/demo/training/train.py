@@ -2,8 +2,8 @@
 
 `python train.py MODEL_DIR --work DIR` needs the vocabulary of `vocabulary.py` in MODEL_DIR. Only answers carry loss.
 A batch holds conversations of like length, so that little is padding and no conversation sees another.
-The learning rate warms up, stays, and falls linearly over the last part of `--steps`; a run resumed with fewer steps
-therefore lands earlier.
+The schedule follows the clock, since the machine may be shared: the rates warm up, stay, and fall linearly to nothing
+when `--minutes` are over. A run resumed with fewer minutes lands earlier.
 """
 
 import argparse
@@ -24,19 +24,19 @@ from transformers import LlamaConfig, LlamaForCausalLM
 import corpus
 import turns
 from muon import Muon
-from vocabulary import BOS, EOS
+from vocabulary import BOS, EOS, PIECES
 
 WARM_UP = 50  # steps
-DECAY_SHARE = 0.4  # of the steps
-HIDDEN_RATE = 0.02  # Muon: the matrices of the layers
-OTHER_RATE = 3e-3  # AdamW: embedding, head, norms
+DECAY_SHARE = 0.85  # of the time
+HIDDEN_RATE = 0.012  # Muon: the matrices of the layers
+OTHER_RATE = 2e-3  # AdamW: embedding, norms
 LONGEST = 1900  # tokens; longer conversations are dropped
 POOL = 1500  # conversations sorted by length at a time
 IGNORED = -100
 
 CONFIG = LlamaConfig(
-    vocab_size=1024, hidden_size=192, intermediate_size=512, num_hidden_layers=5, num_attention_heads=6, num_key_value_heads=2,
-    head_dim=32, max_position_embeddings=2048, rms_norm_eps=1e-5, rope_theta=10000.0, tie_word_embeddings=False,
+    vocab_size=PIECES, hidden_size=192, intermediate_size=640, num_hidden_layers=4, num_attention_heads=6, num_key_value_heads=2,
+    head_dim=32, max_position_embeddings=2048, rms_norm_eps=1e-5, rope_theta=10000.0, tie_word_embeddings=True,
     bos_token_id=BOS, eos_token_id=EOS, pad_token_id=None, attention_bias=False, mlp_bias=False, hidden_act="silu",
 )
 
@@ -83,10 +83,9 @@ def logits_and_targets(model: LlamaForCausalLM, ids: torch.Tensor, targets: torc
     return model.lm_head(hidden[chosen]), targets[chosen]
 
 
-def schedule(step: int, steps: int) -> float:
-    """The share of the peak learning rates at a step."""
-    decay = max(1, int(steps * DECAY_SHARE))
-    return min(1.0, (step + 1) / WARM_UP, max(0.0, (steps - step) / decay))
+def schedule(step: int, progress: float) -> float:
+    """The share of the peak learning rates, from the step and the share of the time that is over."""
+    return min((step + 1) / WARM_UP, max(0.0, 1 - progress) / DECAY_SHARE, 1.0)
 
 
 def held_out_examples(vocabulary: sentencepiece.SentencePieceProcessor, rows: list[dict]) -> dict[str, list[Example]]:
@@ -122,7 +121,7 @@ def report(scores: dict[str, tuple[int, int]]) -> str:
 
 def export(model: LlamaForCausalLM, directory: Path) -> None:
     """f16 safetensors and config.json in the form that every release of transformers reads."""
-    tensors = {name: tensor.to(torch.float16).contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.to(torch.float16).contiguous() for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
     c = model.config
     config = {
@@ -131,7 +130,7 @@ def export(model: LlamaForCausalLM, directory: Path) -> None:
         "intermediate_size": c.intermediate_size, "max_position_embeddings": c.max_position_embeddings, "mlp_bias": False,
         "model_type": "llama", "num_attention_heads": c.num_attention_heads, "num_hidden_layers": c.num_hidden_layers,
         "num_key_value_heads": c.num_key_value_heads, "pretraining_tp": 1, "rms_norm_eps": c.rms_norm_eps, "rope_scaling": None,
-        "rope_theta": 10000.0, "tie_word_embeddings": False, "torch_dtype": "float16", "use_cache": True, "vocab_size": c.vocab_size,
+        "rope_theta": 10000.0, "tie_word_embeddings": True, "torch_dtype": "float16", "use_cache": True, "vocab_size": c.vocab_size,
     }
     generation = {"bos_token_id": BOS, "eos_token_id": EOS, "do_sample": False, "max_length": c.max_position_embeddings}
     for name, value in (("config.json", config), ("generation_config.json", generation)):
@@ -142,8 +141,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="directory with tokenizer.model; the trained model is written here")
     parser.add_argument("--work", type=Path, required=True, help="directory for checkpoints")
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--tokens", type=int, default=3072, help="tokens in a batch, padding included")
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--tokens", type=int, default=1280, help="tokens in a batch, padding included")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --work")
     parser.add_argument("--seed", type=int, default=corpus.TRAINING_SEED)
@@ -159,22 +158,23 @@ def main() -> None:
     others = [p for name, p in model.named_parameters() if "proj" not in name]
     optimizers = [Muon(hidden, HIDDEN_RATE), torch.optim.AdamW(others, OTHER_RATE, betas=(0.9, 0.98), weight_decay=0.0)]
     peaks = [HIDDEN_RATE, OTHER_RATE]
-    step, seen = 0, 0
+    step, seen, spent = 0, 0, 0.0
     checkpoint = args.work / "checkpoint.pt"
     if args.resume:
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        step, seen = state["step"], state["seen"]
+        step, seen, spent = state["step"], state["seen"], state["spent"]
     committed = held_out_examples(vocabulary, corpus.dialogues())
     more = held_out_examples(vocabulary, [row for seed in range(4) for row in corpus.dialogues(seed)])
-    began, window = time.time(), []
+    began, window, finished = time.time() - spent, [], False
     # A resumed run draws other conversations than those already seen.
     for ids, targets in batches(vocabulary, args.seed + 1000 * step, args.tokens):
-        if step >= args.steps:
+        if finished:
             break
-        share = schedule(step, args.steps)
+        spent = time.time() - began
+        share = schedule(step, spent / (60 * args.minutes))
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             optimizer.param_groups[0]["lr"] = peak * share
         loss = cross_entropy(*logits_and_targets(model, ids, targets))
@@ -183,14 +183,14 @@ def main() -> None:
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        step, seen = step + 1, seen + ids.numel()
+        step, seen, finished = step + 1, seen + ids.numel(), share <= 0.0
         window.append(loss.item())
         if step % 50 == 0:
-            print(f"step {step} loss {sum(window) / len(window):.4f} rate {share:.3f} tokens {seen} seconds {time.time() - began:.0f}", flush=True)
+            print(f"step {step} loss {sum(window) / len(window):.4f} rate {share:.3f} tokens {seen} seconds {spent:.0f}", flush=True)
             window.clear()
-        if step % 200 == 0 or step == args.steps:
+        if step % 200 == 0 or finished:
             print(f"  dialogues {report(exact(model, committed))}\n  more {report(exact(model, more))}", flush=True)
-            state = {"model": model.state_dict(), "optimizers": [one.state_dict() for one in optimizers], "step": step, "seen": seen}
+            state = {"model": model.state_dict(), "optimizers": [one.state_dict() for one in optimizers], "step": step, "seen": seen, "spent": spent}
             torch.save(state, checkpoint.with_suffix(".new"))
             shutil.move(checkpoint.with_suffix(".new"), checkpoint)
     export(model, args.model)

@@ -18,7 +18,7 @@ CAN = (
     "I can greet you, do small sums, talk about colours and animals, answer questions about a short text, "
     "remember your name and tell a short story."
 )
-DO_NOT_KNOW = "I am only a small model and do not know that. " + CAN
+DO_NOT_KNOW = "I am only a small model and do not know that."
 
 
 @dataclass
@@ -59,7 +59,7 @@ def capital(text: str) -> str:
 
 def person(rng: random.Random) -> str:
     """A name: mostly a known one, else one made of syllables."""
-    if rng.random() < 0.65:
+    if rng.random() < 0.93:
         return rng.choice(facts.NAMES)
     middle = rng.choice(facts.LINKS) + rng.choice(facts.MIDDLES) if rng.random() < 0.3 else ""
     return rng.choice(facts.ONSETS) + rng.choice(facts.MIDDLES) + middle + rng.choice(facts.LINKS) + rng.choice(facts.ENDINGS)
@@ -125,6 +125,8 @@ def identity(rng: random.Random, memory: Memory) -> Turn:
 
 # ---- numbers ---------------------------------------------------------------------------------------------------------
 
+LARGEST = 20  # of the numbers added and subtracted
+
 ADD = ["What is {} + {}?", "What is {} plus {}?", "{} + {}", "{}+{}?", "How much is {} plus {}?", "Add {} and {}.",
        "Can you add {} and {}?", "What is the sum of {} and {}?", "How much is {} + {}?", "Please calculate {} + {}.",
        "{} plus {}", "{} + {} = ?"]
@@ -138,21 +140,15 @@ AFTER = ["What comes after {}?", "Which number comes after {}?", "What number fo
 BEFORE = ["What comes before {}?", "Which number comes before {}?", "What number is before {}?"]
 
 
-def two_numbers(rng: random.Random) -> tuple[int, int]:
-    top = 20 if rng.random() < 0.6 else 50
-    return rng.randint(0, top), rng.randint(0, top)
-
-
 def add(rng: random.Random, memory: Memory) -> Turn:
-    m, n = two_numbers(rng)
+    m, n = rng.randint(0, LARGEST), rng.randint(0, LARGEST)
     total = str(m + n)
     return Turn(rng.choice(ADD).format(m, n), f"{m} + {n} = {total}.", total, ("add", min(m, n), max(m, n)), [total, total + "."])
 
 
 def subtract(rng: random.Random, memory: Memory) -> Turn:
-    m, n = two_numbers(rng)
-    if m < n and rng.random() < 0.8:
-        m, n = n, m
+    m, n = rng.randint(0, LARGEST), rng.randint(0, LARGEST)
+    m, n = max(m, n), min(m, n)
     rest = str(m - n)
     question = rng.choice(SUBTRACT + SUBTRACT_TURNED).format(m, n)
     return Turn(question, f"{m} - {n} = {rest}.", rest, ("subtract", m, n), [rest, rest + "."])
@@ -167,11 +163,11 @@ def times(rng: random.Random, memory: Memory) -> Turn:
 
 def order(rng: random.Random, memory: Memory) -> Turn:
     if rng.random() < 0.5:
-        m, n = rng.sample(range(0, 51), 2)
+        m, n = rng.sample(range(0, 31), 2)
         large, small = max(m, n), min(m, n)
         return Turn(rng.choice(BIGGER).format(m, n), f"{large} is bigger than {small}.", str(large), ("bigger", small, large),
                     [str(large), f"{large}."])
-    n = rng.randint(1, 99)
+    n = rng.randint(1, 50)
     if rng.random() < 0.5:
         pattern = rng.choice(AFTER)
         return Turn(pattern.format(n), f"{n + 1} comes after {n}.", str(n + 1), ("after", pattern, n), [str(n + 1), f"{n + 1}."])
@@ -325,6 +321,17 @@ def text(rng: random.Random, memory: Memory) -> Turn:
     return Turn(layout.format(t=body, q=question), answer, word, key)
 
 
+WORDS = [*facts.NAMES, *facts.COLOURS, *(beast.name for beast in facts.ANIMALS), *facts.OBJECTS, *facts.PLACES, *facts.FOODS,
+         *facts.CITIES, *facts.DAYS, *facts.ADJECTIVES]
+REPEAT = ["Repeat: {}", "Repeat after me: {}", "Say: {}", "Say this: {}", "Please repeat: {}"]
+
+
+def repeat(rng: random.Random, memory: Memory) -> Turn:
+    """Words to say again. The plainest form of copying, from which the model learns to copy at all."""
+    said = " ".join(rng.sample(WORDS, rng.randint(2, 12))) + "."
+    return Turn(rng.choice(REPEAT).format(said), said, None, ("repeat", said))
+
+
 # ---- what the user said of themselves --------------------------------------------------------------------------------
 
 TELL_NAME = [("My name is {}.", 0), ("I am {}.", 0), ("I'm {}.", 0), ("Call me {}.", 0), ("You can call me {}.", 0),
@@ -435,6 +442,6 @@ def unknown(rng: random.Random, memory: Memory) -> Turn:
 
 # Category, its share of the turns. `recall` is raised by `corpus.py` where there is something to recall.
 CATEGORIES = {
-    social: 7, identity: 4, add: 12, subtract: 10, times: 6, order: 5, colour: 9, animal: 13, text: 18, tell: 5,
-    recall: 5, story: 5, unknown: 5,
+    social: 6, identity: 4, add: 13, subtract: 11, times: 6, order: 5, colour: 9, animal: 13, text: 18, tell: 5,
+    recall: 6, story: 4, unknown: 4, repeat: 8,
 }
