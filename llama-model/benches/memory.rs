@@ -1,6 +1,6 @@
 //! Peak host memory of loading and running a synthetic checkpoint of 1.1 billion parameters in f16.
 //!
-//! Issue's bound: 1 GiB, not counting a mapped file (there is none here) and the software driver's own
+//! The bound is 1 GiB, not counting a mapped file (there is none here) and the software driver's own
 //! device memory. How it is measured: a thread reads the process's resident set (`/proc/self/statm`)
 //! every millisecond. A software driver's device memory lies in the same process, so from each sample the
 //! bytes of weights that were uploaded *before* it are taken off; KV cache, activations and whatever else the
@@ -53,46 +53,46 @@ fn main() -> Result<(), Box<dyn Error>> {
     let uploaded = AtomicU64::new(0);
     let finished = AtomicBool::new(false);
     let start = Instant::now();
-    let (peak, loaded, ran) = std::thread::scope(|scope| -> Result<_, Box<dyn Error>> {
-        let watch = scope.spawn(|| watch(&uploaded, &finished));
-        let work = || -> Result<_, Box<dyn Error>> {
-            let model = Model::load(
-                &gpu,
-                &checkpoint,
-                &LoadOptions::default(),
-                &mut |progress| {
-                    if in_process {
-                        uploaded.store(progress.bytes_done, Ordering::SeqCst);
-                    }
-                    ControlFlow::Continue(())
-                },
-            )?;
-            let loaded = start.elapsed();
-            let mut session = model.session(&SessionOptions {
-                context: 2048,
-                kv: KvChoice::Auto,
-                chunk: None,
-            })?;
-            session.prefill(&[1; 16])?;
-            for token in 0..8 {
-                session.decode(token)?;
-            }
-            Ok((loaded, start.elapsed()))
-        };
-        let done = work();
-        finished.store(true, Ordering::SeqCst);
-        let peak = watch.join().map_err(|_| "the watching thread panicked")??;
-        let (loaded, ran) = done?;
-        Ok((peak, loaded, ran))
-    })?;
-    let gpu_bytes = gpu.allocated_bytes() as f64;
+    let (peak, loaded, ran, gpu_bytes) =
+        std::thread::scope(|scope| -> Result<_, Box<dyn Error>> {
+            let watch = scope.spawn(|| watch(&uploaded, &finished));
+            let work = || -> Result<_, Box<dyn Error>> {
+                let model = Model::load(
+                    &gpu,
+                    &checkpoint,
+                    &LoadOptions::default(),
+                    &mut |progress| {
+                        if in_process {
+                            uploaded.store(progress.bytes_done, Ordering::SeqCst);
+                        }
+                        ControlFlow::Continue(())
+                    },
+                )?;
+                let loaded = start.elapsed();
+                let mut session = model.session(&SessionOptions {
+                    context: 2048,
+                    kv: KvChoice::Auto,
+                    chunk: None,
+                })?;
+                session.prefill(&[1; 16])?;
+                for token in 0..8 {
+                    session.decode(token)?;
+                }
+                Ok((loaded, start.elapsed(), gpu.allocated_bytes()))
+            };
+            let done = work();
+            finished.store(true, Ordering::SeqCst);
+            let peak = watch.join().map_err(|_| "the watching thread panicked")??;
+            let (loaded, ran, gpu_bytes) = done?;
+            Ok((peak, loaded, ran, gpu_bytes))
+        })?;
     println!("adapter                {}", gpu.adapter());
     println!("parameters             {parameters}");
     println!(
         "weights                {:.0} MiB",
         checkpoint.weight_bytes() as f64 / MIB
     );
-    println!("allocated after        {:.0} MiB", gpu_bytes / MIB);
+    println!("on the GPU             {:.0} MiB", gpu_bytes as f64 / MIB);
     println!("loaded after           {:.1} s", loaded.as_secs_f64());
     println!("16 + 8 tokens after    {:.1} s", ran.as_secs_f64());
     println!(

@@ -219,6 +219,8 @@ impl Engine {
         let logit_rows = rows.iter().filter(|row| row.wants_logits).count();
         self.forward.run(gpu, rows.len(), logit_rows)?;
         if logit_rows == 0 {
+            // Progress is then of work done, and cancelling leaves no queue of steps behind.
+            gpu.wait()?;
             return Ok(Vec::new());
         }
         Ok(gpu.read_f32(&self.scratch.logits, 0..logit_rows)?)

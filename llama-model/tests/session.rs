@@ -46,6 +46,7 @@ fn main() {
             "the_plan_is_what_is_allocated",
             the_plan_is_what_is_allocated,
         ),
+        adapter::trial("a_device_lost_between_steps", device_lost),
         adapter::trial("models_and_sessions_move_between_threads", threads),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
@@ -137,8 +138,8 @@ fn expect_close(found: &[f32], expected: &[f32], tolerance: f32) -> Outcome {
     expect(found.len(), expected.len())?;
     let largest = expected.iter().fold(0.0f32, |l, e| l.max(e.abs()));
     for (i, (f, e)) in found.iter().zip(expected).enumerate() {
-        // Not `>`: NaN must fail.
-        if !((f - e).abs() <= tolerance * largest) {
+        let difference = (f - e).abs();
+        if difference.is_nan() || difference > tolerance * largest {
             return Err(format!("logit {i} is {f}, expected {e}").into());
         }
     }
@@ -658,6 +659,35 @@ fn the_plan_is_what_is_allocated(_: &Gpu) -> Outcome {
         }
     }
     Ok(())
+}
+
+fn device_lost(_: &Gpu) -> Outcome {
+    let gpu = Gpu::new(&GpuOptions::default())?;
+    let model = model(&gpu)?;
+    let mut session = model.session(&options(64))?;
+    session.prefill(&ids(10))?;
+    gpu.device().destroy();
+    let is_loss = |error: &Error| {
+        let sentence = error.to_string();
+        matches!(error, Error::Gpu(_)) && sentence.starts_with("the GPU device was lost: ")
+    };
+    for _ in 0..2 {
+        let error = session.decode(5).err().ok_or("a step on a lost device")?;
+        expect(is_loss(&error), true).map_err(|_| error.to_string())?;
+        expect(session.position(), 10)?;
+    }
+    let mut sampler = greedy();
+    let mut generation = session.generate(&mut sampler, &ordinary_eos());
+    expect(
+        matches!(generation.next(), Some(Err(Error::NoLogits))),
+        true,
+    )?;
+    let error = model.session(&options(64)).err().ok_or("a session on it")?;
+    expect(is_loss(&error), true).map_err(|_| error.to_string())?;
+    let checkpoint = Checkpoint::synthetic(shape(), DType::F16, 1)?;
+    let error = load(&gpu, &checkpoint, WeightChoice::Auto).err();
+    let error = error.ok_or("a model on it")?;
+    expect(is_loss(&error), true).map_err(|_| error.to_string().into())
 }
 
 fn threads(gpu: &Gpu) -> Outcome {

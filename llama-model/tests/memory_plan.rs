@@ -1,0 +1,148 @@
+//! The memory plan of the published shapes, and of shapes at the edge; no adapter is needed.
+
+use llama_model::llama_kernels::WeightFormat;
+use llama_model::llama_weights::{DType, Hyperparameters, RopeScaling};
+use llama_model::{HeldReason, KvChoice, WeightChoice, memory_plan};
+
+const KIB: u64 = 1 << 10;
+
+fn llama2(
+    hidden_size: usize,
+    n_layers: usize,
+    n_heads: usize,
+    n_kv_heads: usize,
+    ffn_size: usize,
+) -> Hyperparameters {
+    Hyperparameters {
+        hidden_size,
+        n_layers,
+        n_heads,
+        n_kv_heads,
+        head_dim: 128,
+        ffn_size,
+        vocab_size: 32_000,
+        max_position_embeddings: 4096,
+        rms_norm_eps: 1e-5,
+        rope_theta: 10_000.0,
+        rope_scaling: RopeScaling::None,
+        tied_embeddings: false,
+        attention_bias: false,
+        mlp_bias: false,
+        bos_token_id: Some(1),
+        eos_token_ids: vec![2],
+    }
+}
+
+fn llama2_7b() -> Hyperparameters {
+    llama2(4096, 32, 32, 32, 11_008)
+}
+
+#[test]
+fn a_token_takes_512_800_and_320_kib_of_cache_in_f16() {
+    let shapes = [
+        (llama2_7b(), 512),
+        (llama2(5120, 40, 40, 40, 13_824), 800),
+        (llama2(8192, 80, 64, 8, 28_672), 320),
+    ];
+    for (h, kib) in shapes {
+        let plan = |kv, context| memory_plan(&h, DType::F16, WeightChoice::Auto, kv, context);
+        assert_eq!(plan(KvChoice::Auto, 4096).kv_bytes, 4096 * kib * KIB);
+        assert_eq!(plan(KvChoice::F32, 4096).kv_bytes, 2 * 4096 * kib * KIB);
+        // Whole pages of 16.
+        assert_eq!(plan(KvChoice::F16, 17).kv_bytes, 32 * kib * KIB);
+    }
+}
+
+#[test]
+fn weights_of_7b_take_their_bits() {
+    let h = llama2_7b();
+    let norms = (2 * 32 + 1) * 4096;
+    let matrices = 6_738_415_616 - norms;
+    let plan = |choice| memory_plan(&h, DType::F16, choice, KvChoice::Auto, 4096);
+    let weights = |choice| plan(choice).weight_bytes - 4 * norms;
+    assert_eq!(weights(WeightChoice::F32), matrices * 4);
+    assert_eq!(weights(WeightChoice::F16), matrices * 2);
+    assert_eq!(weights(WeightChoice::Auto), matrices * 2);
+    // Rows of 4096 and of 11,008 are whole groups of eight scales: no padding.
+    assert_eq!(weights(WeightChoice::Q8_0), matrices / 32 * 34);
+    assert_eq!(weights(WeightChoice::Q4_0), matrices / 32 * 18);
+}
+
+#[test]
+fn a_step_of_7b_stays_within_its_budget() {
+    let plan = memory_plan(
+        &llama2_7b(),
+        DType::F16,
+        WeightChoice::Auto,
+        KvChoice::Auto,
+        4096,
+    );
+    assert!(plan.activation_bytes < 160 << 20, "{plan:?}");
+    assert!(plan.activation_bytes > 64 << 20, "{plan:?}");
+    assert_eq!(
+        plan.total(),
+        plan.weight_bytes + plan.kv_bytes + plan.activation_bytes
+    );
+}
+
+#[test]
+fn auto_keeps_what_the_file_has_and_makes_f16_of_the_rest() {
+    let h = llama2_7b();
+    let weights = |stored, choice| memory_plan(&h, stored, choice, KvChoice::Auto, 16).weight_bytes;
+    for (stored, same_as) in [
+        (DType::F32, WeightChoice::F16),
+        (DType::BF16, WeightChoice::F16),
+        (DType::F16, WeightChoice::F16),
+        (DType::Q8_0, WeightChoice::Q8_0),
+        (DType::Q4_0, WeightChoice::Q4_0),
+    ] {
+        let auto = weights(stored, WeightChoice::Auto);
+        assert_eq!(auto, weights(DType::F32, same_as), "{stored}");
+    }
+}
+
+#[test]
+fn what_is_held_otherwise_is_listed() {
+    let h = Hyperparameters {
+        hidden_size: 100,
+        n_layers: 1,
+        ffn_size: 64,
+        head_dim: 32,
+        n_heads: 2,
+        n_kv_heads: 2,
+        ..llama2_7b()
+    };
+    let plan = memory_plan(&h, DType::F16, WeightChoice::Q4_0, KvChoice::Auto, 16);
+    let found: Vec<(&str, WeightFormat, HeldReason)> = plan
+        .held_otherwise
+        .iter()
+        .map(|held| (held.matrix.as_str(), held.format, held.reason))
+        .collect();
+    let of_hidden = |matrix| (matrix, WeightFormat::F16, HeldReason::RowLength(100));
+    assert_eq!(
+        found,
+        [
+            of_hidden("embedding"),
+            of_hidden("layer 0 query+key+value"),
+            of_hidden("layer 0 gate+up"),
+            of_hidden("output"),
+        ]
+    );
+    assert_eq!(
+        plan.held_otherwise[0].to_string(),
+        "embedding is held in f16: rows of 100 are not a multiple of 32"
+    );
+}
+
+#[test]
+fn an_endless_context_saturates() {
+    let plan = memory_plan(
+        &llama2_7b(),
+        DType::F16,
+        WeightChoice::Auto,
+        KvChoice::Auto,
+        usize::MAX,
+    );
+    assert_eq!(plan.kv_bytes, u64::MAX);
+    assert_eq!(plan.total(), u64::MAX);
+}
