@@ -16,7 +16,8 @@ pub use format::{BLOCK, KvFormat, NO_TOKEN, Planes, WeightFormat, kv_row, padded
 #[cfg(feature = "wgpu")]
 pub use gpu::*;
 pub use kernel::{
-    Binding, BindingClass, Device, KernelSource, Override, Requirement, Selection, Variant, select, selection, variants,
+    Binding, BindingClass, Device, KernelSource, Override, Requirement, Selection, Variant, select,
+    selection, variants,
 };
 #[cfg(feature = "wgpu")]
 pub use wgpu;

@@ -2,21 +2,30 @@
 //! Without a directory it makes a synthetic one.
 
 use std::path::Path;
-use std::process::ExitCode;
 
 use llama_weights::{Checkpoint, DType, Error, Hyperparameters, RopeScaling};
 
-fn main() -> ExitCode {
-    match open() {
-        Ok(checkpoint) => {
-            print(&checkpoint);
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(3)
-        }
+fn main() -> Result<(), Error> {
+    let checkpoint = open()?;
+    let h = checkpoint.hyperparameters();
+    println!(
+        "{}: {} parameters",
+        checkpoint.format(),
+        h.parameter_count()
+    );
+    println!("{h:#?}");
+    for (_, tensor) in checkpoint.tensors() {
+        println!(
+            "{:<50} {:>5} {:?}",
+            tensor.name(),
+            tensor.dtype(),
+            tensor.shape()
+        );
     }
+    for warning in checkpoint.warnings() {
+        println!("warning: {warning}");
+    }
+    Ok(())
 }
 
 fn open() -> Result<Checkpoint, Error> {
@@ -42,26 +51,4 @@ fn open() -> Result<Checkpoint, Error> {
         eos_token_ids: vec![2],
     };
     Checkpoint::synthetic(shape, DType::Q8_0, 42)
-}
-
-fn print(checkpoint: &Checkpoint) {
-    let h = checkpoint.hyperparameters();
-    println!(
-        "{}: {} parameters",
-        checkpoint.format(),
-        h.parameter_count()
-    );
-    println!("{h:#?}");
-    for (_, tensor) in checkpoint.tensors() {
-        let shape = format!("{:?}", tensor.shape());
-        println!(
-            "{:<50} {:>5} {shape:>14} {:>12} bytes",
-            tensor.name(),
-            tensor.dtype(),
-            tensor.n_bytes()
-        );
-    }
-    for warning in checkpoint.warnings() {
-        println!("warning: {warning}");
-    }
 }
