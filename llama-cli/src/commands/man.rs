@@ -14,7 +14,8 @@ pub(crate) fn run(args: ManArgs) -> Result<()> {
         None => program,
         Some(name) => program.find_subcommand(name).cloned().ok_or_else(|| {
             let names = program.get_subcommands().map(clap::Command::get_name);
-            let names = names.collect::<Vec<_>>().join(", ");
+            let names: Vec<&str> = names.filter(|name| *name != "help").collect();
+            let names = names.join(", ");
             usage(format!("man: expected one of {names}, found {name:?}"))
         })?,
     };

@@ -11,21 +11,21 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 /// A run to be made.
-pub struct Program {
+pub(crate) struct Program {
     command: Command,
     stdin: Vec<u8>,
 }
 
 /// A run that ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// Without any variable that the program or its terminal code reads.
-pub fn program<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Program {
+pub(crate) fn program<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Program {
     let mut command = Command::new(env!("CARGO_BIN_EXE_llama-cli"));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -49,32 +49,32 @@ pub fn program<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Program {
 }
 
 impl Program {
-    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
         self
     }
 
-    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+    pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.command.arg(arg);
         self
     }
 
-    pub fn model(mut self, path: impl AsRef<Path>) -> Self {
+    pub(crate) fn model(mut self, path: impl AsRef<Path>) -> Self {
         self.command.arg("--model").arg(path.as_ref());
         self
     }
 
     /// With stdin still open.
-    pub fn start(mut self) -> Child {
+    pub(crate) fn start(mut self) -> Child {
         self.command.spawn().expect("the program starts")
     }
 
-    pub fn run(self) -> Ended {
+    pub(crate) fn run(self) -> Ended {
         let stdin = self.stdin.clone();
         let mut child = self.start();
         let mut pipe = child.stdin.take().expect("stdin is a pipe");
@@ -93,20 +93,20 @@ impl Program {
 impl Ended {
     /// stdout of a run that must succeed.
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, Some(0), "{}", self.stderr);
         self.stdout
     }
 
     /// The one JSON value on stdout of a run that must succeed.
     #[track_caller]
-    pub fn json(self) -> Value {
+    pub(crate) fn json(self) -> Value {
         serde_json::from_str(&self.ok()).expect("stdout is one JSON value")
     }
 
     /// The error line of a run that must fail with `code` and say nothing on stdout.
     #[track_caller]
-    pub fn error(self, code: i32) -> String {
+    pub(crate) fn error(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{}", self.stderr);
         assert_eq!(self.stdout, "");
         let lines: Vec<&str> = self
@@ -120,12 +120,12 @@ impl Ended {
 }
 
 /// The demo model's directory in this package: a checkpoint for tests that want files.
-pub fn demo_directory() -> PathBuf {
+pub(crate) fn demo_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/model")
 }
 
 /// A copy of the demo model to be changed, without the files named.
-pub fn demo_copy(without: &[&str]) -> tempfile::TempDir {
+pub(crate) fn demo_copy(without: &[&str]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a temporary directory");
     for entry in fs::read_dir(demo_directory()).expect("the demo model is there") {
         let entry = entry.expect("readable");
@@ -137,7 +137,7 @@ pub fn demo_copy(without: &[&str]) -> tempfile::TempDir {
 }
 
 /// The object's field names, sorted.
-pub fn fields(value: &Value) -> Vec<&str> {
+pub(crate) fn fields(value: &Value) -> Vec<&str> {
     value
         .as_object()
         .expect("an object")

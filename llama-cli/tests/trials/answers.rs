@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::on_adapter;
 use crate::program::{Ended, demo_copy, fields, program};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         on_adapter(
             "generate_json_has_every_field",
@@ -488,11 +488,11 @@ fn the_oldest_pairs_go() {
     let said = "no longer fits the context of 96: the model forgets its ";
     assert!(ended.stderr.contains(said), "{}", ended.stderr);
     ended.ok();
-    let alone = program(["chat", "-q", "-c", "24"])
+    let alone = program(["chat", "-q", "-c", "8"])
         .stdin(line.repeat(6))
         .run()
         .error(2);
-    assert!(alone.contains("tokens and the context holds 24"), "{alone}");
+    assert!(alone.contains("tokens and the context holds 8"), "{alone}");
 }
 
 fn doctor_json_has_every_field() {

@@ -12,7 +12,7 @@ use crate::program::program;
 /// Of fifty.
 const AT_LEAST: usize = 45;
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![on_adapter(
         "the_demo_model_answers_45_of_50_dialogues",
         at_least_45,

@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 use crate::on_adapter;
 use crate::program::program;
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         on_adapter("a_signal_ends_a_generation", a_signal_ends_a_generation),
         on_adapter(
