@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -32,6 +32,14 @@ pub struct Gpu {
     preferred: Option<&'static Variant>,
 }
 
+/// A submission that may not be done.
+#[derive(Debug, Clone)]
+struct InFlight {
+    /// Counts up; wgpu's index cannot be compared.
+    serial: u64,
+    index: SubmissionIndex,
+}
+
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) device: wgpu::Device,
@@ -42,8 +50,10 @@ pub(super) struct Shared {
     pub(super) read_back: Mutex<ReadBack>,
     adapter: AdapterDescription,
     capabilities: Capabilities,
-    timeout: Duration,
-    in_flight: Mutex<VecDeque<SubmissionIndex>>,
+    pub(super) timeout: Duration,
+    in_flight: Mutex<VecDeque<InFlight>>,
+    /// How many submissions there have been.
+    submissions: AtomicU64,
     /// Bytes given to the queue since the last submit.
     pub(super) staged: AtomicUsize,
 }
@@ -116,6 +126,7 @@ impl Gpu {
             capabilities,
             timeout: options.timeout,
             in_flight: Mutex::new(VecDeque::new()),
+            submissions: AtomicU64::new(0),
             staged: AtomicUsize::new(0),
             device,
             queue,
@@ -243,37 +254,44 @@ impl Gpu {
     /// [`Error::Timeout`] when one submission takes longer than the options allow; [`Error::DeviceLost`],
     /// [`Error::OutOfMemory`] and [`Error::Driver`] for faults on the way.
     pub fn wait(&self) -> Result<(), Error> {
-        loop {
-            let oldest = self.in_flight().pop_front();
-            let Some(index) = oldest else { break };
-            self.wait_for(index)?;
+        // They stay listed until they are done: another thread's wait must not miss them.
+        let pending: Vec<InFlight> = self.in_flight().iter().cloned().collect();
+        for submission in &pending {
+            self.wait_for(submission.index.clone())?;
+        }
+        if let Some(last) = pending.last() {
+            self.in_flight().retain(|one| one.serial > last.serial);
         }
         self.heed()
     }
 
-    /// Submits one command buffer, or with none what `write_buffer` staged.
+    /// Submits one command buffer, or with none what `write_buffer` staged. Gives what [`Gpu::wait_for`] waits for.
     pub(super) fn submit_commands(
         &self,
         commands: Option<wgpu::CommandBuffer>,
-    ) -> Result<(), Error> {
-        self.shared.staged.store(0, Ordering::Relaxed);
-        let index = self
-            .shared
-            .faults
-            .guard(|| self.shared.queue.submit(commands))?;
+    ) -> Result<SubmissionIndex, Error> {
+        let shared = &self.shared;
+        shared.staged.store(0, Ordering::Relaxed);
+        let index = shared.faults.guard(|| shared.queue.submit(commands))?;
+        // A refused submission has an index all the same, and waiting for that is an error of its own.
+        shared.faults.check()?;
         let oldest = {
             let mut in_flight = self.in_flight();
-            in_flight.push_back(index);
+            in_flight.push_back(InFlight {
+                serial: shared.submissions.fetch_add(1, Ordering::Relaxed),
+                index: index.clone(),
+            });
             if in_flight.len() > MAX_IN_FLIGHT {
                 in_flight.pop_front()
             } else {
                 None
             }
         };
-        if let Some(index) = oldest {
-            self.wait_for(index)?;
+        if let Some(oldest) = oldest {
+            self.wait_for(oldest.index)?;
         }
-        self.heed()
+        self.heed()?;
+        Ok(index)
     }
 
     /// The faults so far. wgpu tells of a loss only when it is polled; until then its calls on a lost device do nothing.
@@ -290,7 +308,8 @@ impl Gpu {
         &self.shared
     }
 
-    fn wait_for(&self, index: SubmissionIndex) -> Result<(), Error> {
+    /// Waits until one submission is done.
+    pub(super) fn wait_for(&self, index: SubmissionIndex) -> Result<(), Error> {
         let timeout = self.shared.timeout;
         let poll = wgpu::PollType::Wait {
             submission_index: Some(index),
@@ -305,7 +324,7 @@ impl Gpu {
         }
     }
 
-    fn in_flight(&self) -> MutexGuard<'_, VecDeque<SubmissionIndex>> {
+    fn in_flight(&self) -> MutexGuard<'_, VecDeque<InFlight>> {
         self.shared
             .in_flight
             .lock()

@@ -80,7 +80,7 @@ impl Gpu {
             encoder.copy_buffer_to_buffer(buffer, range.start, &staging, 0, Some(bytes));
             encoder.finish()
         })?;
-        self.submit_commands(Some(commands))?;
+        let submission = self.submit_commands(Some(commands))?;
 
         let (sender, receiver) = mpsc::channel();
         shared.faults.guard(|| {
@@ -89,10 +89,14 @@ impl Gpu {
                 let _ = sender.send(result);
             });
         })?;
-        let waited = self.wait();
-        // `wait` polls, which runs the callback of every buffer whose copy is done.
-        let mapped = receiver.try_recv();
-        waited?;
+        // The wait polls, which runs the callbacks of buffers whose copies are done; another thread's poll may have taken
+        // this one and be about to run it. Until it has, the buffer is not unmapped: on an error it is dropped.
+        let waited = self.wait_for(submission);
+        let mapped = waited.map(|()| receiver.recv_timeout(shared.timeout));
+        if !matches!(mapped, Ok(Ok(Ok(())))) {
+            read_back.staging = None;
+        }
+        let mapped = mapped?;
         match mapped {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {

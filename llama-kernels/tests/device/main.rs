@@ -31,6 +31,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("steps that do not fit", faults::steps_that_do_not_fit),
     ("a device of the caller's own", memory::callers_device),
     ("rows go to the device and back", memory::round_trip),
+    (
+        "threads that write and read at once",
+        memory::threads_at_once,
+    ),
     ("an upload of many chunks", memory::many_chunks),
     ("buffers over the limit", memory::over_the_limit),
     ("bytes and counts of allocation", memory::counted),

@@ -38,6 +38,36 @@ pub(crate) fn callers_device() -> Outcome {
     Ok(Completion::Completed)
 }
 
+/// One thread's wait must neither end another's early nor leave a read-back buffer mapped under it.
+pub(super) fn threads_at_once() -> Outcome {
+    let gpu = gpu()?;
+    let threads: Vec<_> = (0..4_u16)
+        .map(|number| {
+            let gpu = gpu.clone();
+            thread::spawn(move || -> Result<(), Error> {
+                let tensor = gpu.tensor("of one thread", 3, 70)?;
+                let copy = gpu.tensor("its copy", 3, 70)?;
+                for round in 0..60_u16 {
+                    let values = vec![f32::from(number * 100 + round); 3 * 70];
+                    gpu.write_f32(&tensor, 0, &values)?;
+                    let mut recorder = gpu.recorder();
+                    recorder.copy_rows(&tensor, 0..3, &copy, 0);
+                    gpu.submit(recorder)?;
+                    if round % 3 == 0 {
+                        gpu.wait()?;
+                    }
+                    assert_eq!(gpu.read_f32(&copy, 0..3)?, values);
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().map_err(|_| "a thread read other values")??;
+    }
+    Ok(Completion::Completed)
+}
+
 pub(crate) fn round_trip() -> Outcome {
     let gpu = gpu()?;
     let tensor = gpu.tensor("x", 5, 33)?;
