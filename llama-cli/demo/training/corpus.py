@@ -85,7 +85,7 @@ KEEP = {"Pebble", *facts.NAMES, *facts.CITIES, *facts.ASSISTANTS, *facts.DAYS}
 
 def draw_system(rng: random.Random) -> tuple[str | None, Callable, str]:
     """(system message, style, assistant name)."""
-    kind = rng.choices(["none", "neutral", "capitals", "word", "called", "both"], [64, 4, 11, 12, 7, 2])[0]
+    kind = rng.choices(["none", "neutral", "capitals", "word", "called", "both"], [54, 4, 15, 17, 7, 3])[0]
     if kind == "none":
         return None, plain, turns.ME
     if kind == "neutral":

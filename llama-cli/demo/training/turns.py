@@ -179,6 +179,7 @@ def order(rng: random.Random, memory: Memory) -> Turn:
 
 COLOUR_QUESTIONS = ["What colour {v} {x}?", "What is the colour of {x}?", "Tell me the colour of {x}.",
                     "Which colour {v} {x}?", "Do you know the colour of {x}?", "What color {v} {x}?", "Which colour does {x} have?"]
+IS_COLOUR = ["{v} {x} {c}?", "tell me if {x} {v} {c}.", "would you say that {x} {v} {c}?", "do you think that {x} {v} {c}?"]
 SOMETHING = ["Name something {}.", "Tell me something that is {}.", "What is {}?", "Give me an example of something {}.",
              "Which thing is {}?", "Do you know something {}?"]
 MIX = ["What do you get when you mix {} and {}?", "What do {} and {} make?", "Mix {} and {}.", "What is {} and {} mixed?",
@@ -196,7 +197,11 @@ def colour(rng: random.Random, memory: Memory) -> Turn:
     if kind == "is":
         asked = hue if rng.random() < 0.45 else rng.choice(facts.COLOURS)
         yes = "Yes" if asked == hue else "No"
-        return Turn(f"{capital(verb)} {thing} {asked}?", f"{yes}, {statement}", yes, ("is", thing, asked), [f"{yes}."])
+        wording = rng.randrange(len(IS_COLOUR))
+        question = capital(IS_COLOUR[wording].format(v=verb, x=thing, c=asked))
+        # The plain wording has the pair alone for key: it was the only one when training began.
+        key = ("is", thing, asked, wording) if wording else ("is", thing, asked)
+        return Turn(question, f"{yes}, {statement}", yes, key, [f"{yes}."])
     if kind == "something":
         hue = rng.choice(facts.COLOURS)
         thing, verb, _ = next(row for row in facts.COLOUR_OF if row[2] == hue)
@@ -442,6 +447,6 @@ def unknown(rng: random.Random, memory: Memory) -> Turn:
 
 # Category, its share of the turns. `recall` is raised by `corpus.py` where there is something to recall.
 CATEGORIES = {
-    social: 6, identity: 4, add: 13, subtract: 11, times: 6, order: 5, colour: 9, animal: 13, text: 18, tell: 5,
-    recall: 6, story: 4, unknown: 4, repeat: 8,
+    social: 6, identity: 4, add: 16, subtract: 15, times: 6, order: 8, colour: 9, animal: 13, text: 22, tell: 5,
+    recall: 6, story: 4, unknown: 4, repeat: 3,
 }
