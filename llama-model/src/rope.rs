@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn cases() -> Vec<Case> {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/rope.json");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/rope/rope.json");
         let text = std::fs::read_to_string(path).expect("the golden is committed");
         serde_json::from_str(&text).expect("the golden has the cases' shape")
     }

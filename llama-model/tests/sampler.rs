@@ -185,8 +185,8 @@ fn a_seed_gives_the_same_tokens_for_ever() {
 }
 
 /// `floor(100 u)` for xoshiro256++'s numbers of seed 42, by a Python program of its own
-/// (`tests/golden/xoshiro.py`).
-const SEED_42: [u32; 16] = include!("golden/xoshiro_42.in");
+/// (`tests/golden/xoshiro/generate.py`).
+const SEED_42: [u32; 16] = include!("golden/xoshiro/xoshiro_42.in");
 
 #[test]
 fn a_token_of_minus_infinity_is_never_drawn() {
