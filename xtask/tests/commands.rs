@@ -56,8 +56,9 @@ fn every_generator_pins_what_it_imports() {
         let pinned = text
             .lines()
             .filter(|line| !line.starts_with(['#', '-']) && !line.trim().is_empty());
+        // A generator that imports nothing says so.
         assert!(
-            pinned.clone().count() > 0,
+            pinned.clone().count() > 0 || text.trim() == "# Python alone.",
             "{}: nothing pinned",
             requirements.display()
         );
