@@ -4,9 +4,7 @@
 //! touch), elements per second where by arithmetic (one element is one floating-point operation). A time
 //! includes one submit and one wait, so small kernels show the launch. Without an adapter nothing is measured.
 
-use criterion::{
-    BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
-};
+use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use llama_kernels::{
     Error, Gpu, GpuOptions, KvCache, KvFormat, Recorder, StepBuffer, StepLayout, StepRow, Tensor,
     TokenSource, WeightFormat, WeightMatrix, ops, reference::Heads,
@@ -208,5 +206,8 @@ fn step(gpu: &Gpu) -> Result<StepBuffer, Error> {
     Ok(step)
 }
 
-criterion_group!(benches, all);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    all(&mut criterion);
+    criterion.final_summary();
+}

@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::path::Path;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput};
 use llama_tokenizer::Tokenizer;
 
 const PROSE: &str = include_str!("../tests/golden/corpus.txt");
@@ -81,5 +81,9 @@ fn load(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, encode_and_decode, load);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    encode_and_decode(&mut criterion);
+    load(&mut criterion);
+    criterion.final_summary();
+}
