@@ -142,7 +142,7 @@ pub(crate) struct TokenizeArgs {
     /// Leave the beginning-of-sequence id out
     #[arg(long)]
     pub(crate) no_bos: bool,
-    /// Turn literal control tokens such as </s> into their ids: only for text that you wrote yourself
+    /// Turn literal control tokens such as `</s>` into their ids: only for text that you wrote yourself
     #[arg(long)]
     pub(crate) parse_special: bool,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! `cargo xtask codegen`: hand-written `wgsl/*.wesl` and `kernels.toml` become committed WGSL and a Rust table.
 //!
-//! [`generate`] is a pure function from the source directory to file texts; [`write`], [`check`] and the tests
+//! [`generate`] is a pure function from the source directory to file texts; [`write()`], [`check`] and the tests
 //! are its three users. It knows nothing of what a kernel computes.
 
 mod compile;

@@ -4,7 +4,7 @@
 //! compares a GPU kernel with its reference measures the kernel's rounding alone. Nothing here
 //! touches a GPU; the module is there with `--no-default-features` too.
 //!
-//! Matrices are row-major; a row of `columns` values occupies [`padded`](crate::padded)`(columns)`
+//! Matrices are row-major; a row of `columns` values occupies [`padded`]`(columns)`
 //! places, and the places behind its end are zero, as on the GPU.
 
 mod argmax;
