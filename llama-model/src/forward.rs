@@ -50,7 +50,7 @@ struct Layer {
     attention_output: Matmul,
     /// xb `[R, hidden]` = norm of x
     ffn_norm: RmsNorm,
-    /// gate_up `[R, 2 ffn]` = (gate, up) xb (+ bias)
+    /// gate_up `[R, 2 ffn]` = (gate, up alternating) xb (+ bias)
     gate_up: Matmul,
     /// hb `[R, ffn]` = silu(gate) · up
     swiglu: SwiGlu,

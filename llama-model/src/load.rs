@@ -2,6 +2,7 @@
 //!
 //! The host never holds more than a piece of a tensor: 16 MiB as stored, as f32 and as uploaded.
 
+use std::borrow::Cow;
 use std::ops::{ControlFlow, Range};
 
 use half::f16;
@@ -11,7 +12,7 @@ use llama_weights::{Checkpoint, LayerPart, TensorRole, TensorView, quant};
 
 use crate::Error;
 use crate::holding::{HeldOtherwise, HeldReason, WeightChoice, format_for_rows, stored_as};
-use crate::matrices::{self, LayerPlan, MatrixPlan};
+use crate::matrices::{self, LayerPlan, MatrixPlan, Rows};
 use crate::memory::matrix_bytes;
 use crate::model::{LayerWeights, Loaded, Progress, Weights};
 
@@ -44,7 +45,8 @@ pub(crate) fn load(
     let layers = (0..h.n_layers)
         .map(|index| loader.layer(index, &LayerPlan::layer(h, index)))
         .collect::<Result<_, _>>()?;
-    let output_norm = loader.vector("output norm", &[TensorRole::OutputNorm])?;
+    let whole = Rows::Of(TensorRole::OutputNorm, 0..h.hidden_size);
+    let output_norm = loader.vector("output norm", &[whole])?;
     let output = matrices::output(h)
         .map(|plan| loader.matrix(&plan))
         .transpose()?;
@@ -77,49 +79,59 @@ impl<'a> Loader<'a> {
         let role = |part| TensorRole::Layer { index, part };
         let h = self.checkpoint.hyperparameters();
         let (attention_bias, mlp_bias) = (h.attention_bias, h.mlp_bias);
-        let bias = |loader: &mut Self, present: bool, parts: &[LayerPart]| {
-            let roles: Vec<TensorRole> = parts.iter().copied().map(role).collect();
+        let whole = |part| vec![Rows::Of(role(part), 0..h.hidden_size)];
+        let bias = |loader: &mut Self, present: bool, parts: Vec<Rows>| {
             present
-                .then(|| loader.vector(&format!("layer {index} bias"), &roles))
+                .then(|| loader.vector(&format!("layer {index} bias"), &parts))
                 .transpose()
         };
         Ok(LayerWeights {
             attention_norm: self.vector(
                 &format!("layer {index} attention norm"),
-                &[role(LayerPart::AttentionNorm)],
+                &whole(LayerPart::AttentionNorm),
             )?,
             qkv: self.matrix(&plan.qkv)?,
-            qkv_bias: bias(
+            qkv_bias: bias(self, attention_bias, matrices::qkv_bias(h, index))?,
+            attention_output: self.matrix(&plan.attention_output)?,
+            attention_output_bias: bias(
                 self,
                 attention_bias,
-                &[
-                    LayerPart::QueryBias,
-                    LayerPart::KeyBias,
-                    LayerPart::ValueBias,
-                ],
+                whole(LayerPart::AttentionOutputBias),
             )?,
-            attention_output: self.matrix(&plan.attention_output)?,
-            attention_output_bias: bias(self, attention_bias, &[LayerPart::AttentionOutputBias])?,
             ffn_norm: self.vector(
                 &format!("layer {index} ffn norm"),
-                &[role(LayerPart::FfnNorm)],
+                &whole(LayerPart::FfnNorm),
             )?,
             gate_up: self.matrix(&plan.gate_up)?,
-            gate_up_bias: bias(self, mlp_bias, &[LayerPart::GateBias, LayerPart::UpBias])?,
+            gate_up_bias: bias(self, mlp_bias, matrices::gate_up_bias(h, index))?,
             down: self.matrix(&plan.down)?,
-            down_bias: bias(self, mlp_bias, &[LayerPart::DownBias])?,
+            down_bias: bias(self, mlp_bias, whole(LayerPart::DownBias))?,
         })
     }
 
-    /// Several one-dimensional tensors end to end, in f32: `[1, length]`.
-    fn vector(&mut self, label: &str, roles: &[TensorRole]) -> Result<Tensor, Error> {
+    /// Elements of one-dimensional tensors, arranged as said, in f32: `[1, length]`.
+    fn vector(&mut self, label: &str, parts: &[Rows]) -> Result<Tensor, Error> {
         let mut joined = Vec::new();
         let mut stored_bytes = 0;
-        for &role in roles {
-            let view = self.view(role)?;
-            view.rows_f32(0..1, &mut self.staging.floats);
-            joined.extend_from_slice(&self.staging.floats);
-            stored_bytes += view.n_bytes();
+        for part in parts {
+            match part {
+                Rows::Of(role, range) => {
+                    joined.extend_from_slice(&self.floats(*role)?[range.clone()]);
+                }
+                Rows::Alternating([(first, firsts), (second, seconds)]) => {
+                    let first = self.floats(*first)?[firsts.clone()].to_vec();
+                    let second = &self.floats(*second)?[seconds.clone()];
+                    joined.extend(first.iter().zip(second).flat_map(|(a, b)| [*a, *b]));
+                }
+            }
+            let elements = part.len() as u64;
+            let view = part
+                .roles()
+                .next()
+                .map(|role| self.view(role))
+                .transpose()?;
+            let width = view.map_or(0, |view| view.n_bytes() / view.n_columns() as u64);
+            stored_bytes += elements * width;
         }
         let tensor = self.gpu.tensor(label, 1, joined.len())?;
         self.gpu.write_f32(&tensor, 0, &joined)?;
@@ -131,20 +143,20 @@ impl<'a> Loader<'a> {
 
     /// A matrix, in the wanted format or the one that can hold it.
     fn matrix(&mut self, plan: &MatrixPlan) -> Result<WeightMatrix, Error> {
-        let views = plan.parts.iter().map(|&(role, _)| self.view(role));
-        let views: Vec<TensorView<'a>> = views.collect::<Result<_, _>>()?;
-        let stored: Vec<_> = views.iter().map(TensorView::dtype).collect();
+        let roles = plan.parts.iter().flat_map(Rows::roles);
+        let stored = roles.map(|role| Ok(self.view(role)?.dtype()));
+        let stored: Vec<_> = stored.collect::<Result<_, Error>>()?;
         let (mut format, mut reason) = format_for_rows(self.choice.format(&stored), plan.columns);
         let before = self.bytes_done;
-        let matrix = match self.fill(plan, &views, format)? {
+        let matrix = match self.fill(plan, format)? {
             Some(matrix) => matrix,
             None => {
                 // Rare: found while converting, so that the usual file is read once.
                 self.bytes_done = before;
                 (format, reason) = (WeightFormat::F32, Some(HeldReason::BeyondRange));
                 // f32 holds everything.
-                self.fill(plan, &views, format)?
-                    .ok_or_else(|| missing(plan.parts[0].0))?
+                self.fill(plan, format)?
+                    .ok_or_else(|| missing(TensorRole::Embedding))?
             }
         };
         let held_bytes = matrix_bytes(format, plan.rows(), plan.columns);
@@ -162,29 +174,58 @@ impl<'a> Loader<'a> {
     fn fill(
         &mut self,
         plan: &MatrixPlan,
-        views: &[TensorView<'_>],
         format: WeightFormat,
     ) -> Result<Option<WeightMatrix>, Error> {
         let matrix = WeightMatrix::new(self.gpu, &plan.name, format, plan.rows(), plan.columns)?;
         let rows_at_once = (PIECE_BYTES / (4 * plan.columns)).max(1);
-        let mut first_row = 0;
-        for view in views {
-            for start in (0..view.n_rows()).step_by(rows_at_once) {
-                let rows = start..view.n_rows().min(start + rows_at_once);
-                if view.dtype() == stored_as(format) {
-                    let bytes = view.rows(rows.clone());
-                    matrix.write_rows(self.gpu, first_row + start, &bytes)?;
-                } else {
-                    let Some(bytes) = self.staging.convert(view, rows.clone(), format) else {
-                        return Ok(None);
-                    };
-                    matrix.write_rows(self.gpu, first_row + start, bytes)?;
+        let row_bytes = format.file_row_bytes(plan.columns);
+        let mut to = 0;
+        for part in &plan.parts {
+            match part {
+                Rows::Of(role, rows) => {
+                    let view = self.view(*role)?;
+                    for rows in pieces(rows, rows_at_once) {
+                        let Some(bytes) = self.staging.rows(&view, rows.clone(), format) else {
+                            return Ok(None);
+                        };
+                        matrix.write_rows(self.gpu, to, &bytes)?;
+                        to += rows.len();
+                        self.advance((rows.len() * view.row_bytes()) as u64)?;
+                    }
                 }
-                self.advance((rows.len() * view.row_bytes()) as u64)?;
+                Rows::Alternating([(first, firsts), (second, seconds)]) => {
+                    let (first, second) = (self.view(*first)?, self.view(*second)?);
+                    let half = (rows_at_once / 2).max(1);
+                    let mut joined = Vec::new();
+                    for (firsts, seconds) in pieces(firsts, half).zip(pieces(seconds, half)) {
+                        let n_rows = firsts.len() + seconds.len();
+                        joined.resize(n_rows * row_bytes, 0);
+                        let halves = [(&first, firsts, 0), (&second, seconds, 1)];
+                        for (view, rows, place) in halves {
+                            let Some(bytes) = self.staging.rows(view, rows, format) else {
+                                return Ok(None);
+                            };
+                            let places = joined.chunks_exact_mut(row_bytes).skip(place).step_by(2);
+                            for (to, from) in places.zip(bytes.chunks_exact(row_bytes)) {
+                                to.copy_from_slice(from);
+                            }
+                        }
+                        matrix.write_rows(self.gpu, to, &joined)?;
+                        to += n_rows;
+                        let stored = first.row_bytes() + second.row_bytes();
+                        self.advance((n_rows / 2 * stored) as u64)?;
+                    }
+                }
             }
-            first_row += view.n_rows();
         }
         Ok(Some(matrix))
+    }
+
+    /// A whole tensor in f32.
+    fn floats(&mut self, role: TensorRole) -> Result<&[f32], Error> {
+        let view = self.view(role)?;
+        view.rows_f32(0..view.n_rows(), &mut self.staging.floats);
+        Ok(&self.staging.floats)
     }
 
     fn view(&self, role: TensorRole) -> Result<TensorView<'a>, Error> {
@@ -231,6 +272,13 @@ impl<'a> Loader<'a> {
     }
 }
 
+/// A range in pieces of at most `at_once`.
+fn pieces(rows: &Range<usize>, at_once: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+    let end = rows.end;
+    let starts = rows.clone().step_by(at_once);
+    starts.map(move |start| start..end.min(start + at_once))
+}
+
 fn missing(role: TensorRole) -> Error {
     Error::MissingTensor {
         tensor: format!("{role:?}"),
@@ -246,6 +294,20 @@ struct Staging {
 }
 
 impl Staging {
+    /// Rows in the layout that a matrix of `format` takes, borrowed where the file has it; `None` where a weight is too
+    /// large for it.
+    fn rows<'s>(
+        &'s mut self,
+        view: &TensorView<'s>,
+        rows: Range<usize>,
+        format: WeightFormat,
+    ) -> Option<Cow<'s, [u8]>> {
+        if view.dtype() == stored_as(format) {
+            return Some(view.rows(rows));
+        }
+        self.convert(view, rows, format).map(Cow::Borrowed)
+    }
+
     /// Rows in the layout that a matrix of `format` takes, or `None` where a weight is too large for it.
     /// Little-endian, as every host that wgpu has a GPU on.
     fn convert(

@@ -75,7 +75,7 @@ pub(crate) struct Weights {
 pub(crate) struct LayerWeights {
     /// `[1, hidden_size]`
     pub(crate) attention_norm: Tensor,
-    /// `[(n_heads + 2 n_kv_heads) head_dim, hidden_size]`
+    /// `[(n_heads + 2 n_kv_heads) head_dim, hidden_size]`, rotation pairs adjacent
     pub(crate) qkv: WeightMatrix,
     /// `[1, (n_heads + 2 n_kv_heads) head_dim]`
     pub(crate) qkv_bias: Option<Tensor>,
@@ -85,7 +85,7 @@ pub(crate) struct LayerWeights {
     pub(crate) attention_output_bias: Option<Tensor>,
     /// `[1, hidden_size]`
     pub(crate) ffn_norm: Tensor,
-    /// `[2 ffn_size, hidden_size]`
+    /// `[2 ffn_size, hidden_size]`, gate and up alternating
     pub(crate) gate_up: WeightMatrix,
     /// `[1, 2 ffn_size]`
     pub(crate) gate_up_bias: Option<Tensor>,

@@ -144,12 +144,15 @@ impl<'a> Reference<'a> {
             };
             norm(LayerPart::AttentionNorm, &x, &mut xb);
             let mut qkv = zeros(self.heads.qkv_columns());
-            let bias = weights(&[
+            let mut bias = weights(&[
                 LayerPart::QueryBias,
                 LayerPart::KeyBias,
                 LayerPart::ValueBias,
             ]);
-            let matrix = weights(&[LayerPart::Query, LayerPart::Key, LayerPart::Value]);
+            let mut matrix = weights(&[LayerPart::Query, LayerPart::Key, LayerPart::Value]);
+            let turned = (h.n_heads + h.n_kv_heads) * h.head_dim;
+            pairs_adjacent(&mut matrix[..turned * padded(hidden)], padded(hidden), h);
+            pairs_adjacent(&mut bias[..turned], 1, h);
             matvec(
                 &matrix,
                 hidden,
@@ -185,6 +188,10 @@ impl<'a> Reference<'a> {
                 2 * h.ffn_size,
                 &mut gate_up,
             );
+            let gate_up: Vec<f32> = gate_up
+                .chunks_exact(padded(2 * h.ffn_size))
+                .flat_map(|row| alternating(row, h.ffn_size))
+                .collect();
             let mut hb = zeros(h.ffn_size);
             swiglu(&gate_up, h.ffn_size, &mut hb);
             let bias = weights(&[LayerPart::DownBias]);
@@ -253,6 +260,26 @@ impl<'a> Reference<'a> {
         }
         angles
     }
+}
+
+/// Rotate-half order, in which the files have query and key rows of `width` values, to that of adjacent pairs.
+fn pairs_adjacent(rows: &mut [f32], width: usize, h: &Hyperparameters) {
+    let half = h.head_dim / 2;
+    for head in rows.chunks_exact_mut(h.head_dim * width) {
+        let split = head.to_vec();
+        for (to, place) in head.chunks_exact_mut(width).enumerate() {
+            let from = to / 2 + to % 2 * half;
+            place.copy_from_slice(&split[from * width..][..width]);
+        }
+    }
+}
+
+/// A padded row of the gate and then up, as one in which they alternate.
+fn alternating(row: &[f32], ffn: usize) -> Vec<f32> {
+    let (gate, up) = row[..2 * ffn].split_at(ffn);
+    let mut out: Vec<f32> = gate.iter().zip(up).flat_map(|(g, u)| [*g, *u]).collect();
+    out.resize(row.len(), 0.0);
+    out
 }
 
 fn set(bias: &[f32]) -> Epilogue<'_> {

@@ -9,24 +9,19 @@ var<storage, read_write> kv_k: array<KvWord>;
 @group(0) @binding(3)
 var<storage, read_write> kv_v: array<KvWord>;
 
-fn rotated(row: u32, head: u32, i: u32) -> f32 {
-    let half = heads.head_dim / 2u;
-    if i < half {
-        let turn = step_rotation(row, i);
-        return qkv[head + i] * turn.x - qkv[head + i + half] * turn.y;
+fn plain(head: u32, pair: u32) -> vec2<f32> {
+    if pair * 2u < heads.head_dim {
+        let at = head + pair * 2u;
+        return vec2<f32>(qkv[at], qkv[at + 1u]);
     }
-    if i < heads.head_dim {
-        let turn = step_rotation(row, i - half);
-        return qkv[head + i] * turn.x + qkv[head + i - half] * turn.y;
-    }
-    return 0.0;
+    return vec2<f32>();
 }
 
-fn plain(head: u32, i: u32) -> f32 {
-    if i < heads.head_dim {
-        return qkv[head + i];
+fn rotated(row: u32, head: u32, pair: u32) -> vec2<f32> {
+    if pair * 2u < heads.head_dim {
+        return rotate(plain(head, pair), step_rotation(row, pair));
     }
-    return 0.0;
+    return vec2<f32>();
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -37,12 +32,10 @@ fn rope(@builtin(global_invocation_id) id: vec3<u32>) {
     let words = heads.n_kv_heads * heads.words;
     if id.x < pairs {
         let pair = id.x % half;
-        let at = row * heads.qkv_stride + id.x / half * heads.head_dim + pair;
-        let turn = step_rotation(row, pair);
-        let a = qkv[at];
-        let b = qkv[at + half];
-        qkv[at] = a * turn.x - b * turn.y;
-        qkv[at + half] = b * turn.x + a * turn.y;
+        let head = row * heads.qkv_stride + id.x / half * heads.head_dim;
+        let turned = rotated(row, head, pair);
+        qkv[head + pair * 2u] = turned.x;
+        qkv[head + pair * 2u + 1u] = turned.y;
     }
     else if id.x < pairs + 2u * words {
         let is_value = id.x >= pairs + words;
@@ -51,14 +44,14 @@ fn rope(@builtin(global_invocation_id) id: vec3<u32>) {
         let word = unit % heads.words;
         let to = heads_cache_row(step_sequence(row), step_position(row), kv_head) + word;
         let keys = row * heads.qkv_stride + heads.n_heads * heads.head_dim;
-        let i = word * 4u;
+        let pair = word * 2u;
         if is_value {
             let head = keys + (heads.n_kv_heads + kv_head) * heads.head_dim;
-            kv_v[to] = kv_pack(vec4<f32>(plain(head, i), plain(head, i + 1u), plain(head, i + 2u), plain(head, i + 3u)));
+            kv_v[to] = kv_pack(vec4<f32>(plain(head, pair), plain(head, pair + 1u)));
         }
         else {
             let head = keys + kv_head * heads.head_dim;
-            kv_k[to] = kv_pack(vec4<f32>(rotated(row, head, i), rotated(row, head, i + 1u), rotated(row, head, i + 2u), rotated(row, head, i + 3u)));
+            kv_k[to] = kv_pack(vec4<f32>(rotated(row, head, pair), rotated(row, head, pair + 1u)));
         }
     }
 }
@@ -82,6 +75,10 @@ var<uniform> heads: Heads;
 fn heads_cache_row(sequence: u32, position: u32, kv_head: u32) -> u32 {
     let slot = step_slot(sequence, position);
     return ((min(slot.x, heads.pages - 1u) * heads.n_kv_heads + kv_head) * step_page_size() + slot.y) * heads.words;
+}
+
+fn rotate(pair: vec2<f32>, turn: vec2<f32>) -> vec2<f32> {
+    return vec2<f32>(pair.x * turn.x - pair.y * turn.y, pair.y * turn.x + pair.x * turn.y);
 }
 
 @group(0) @binding(20)

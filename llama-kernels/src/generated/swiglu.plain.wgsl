@@ -11,7 +11,7 @@ struct Args {
 var<uniform> args: Args;
 
 @group(0) @binding(1)
-var<storage, read> gate_up: array<f32>;
+var<storage, read> gate_up: array<vec2<f32>>;
 
 @group(0) @binding(2)
 var<storage, read_write> out: array<f32>;
@@ -21,10 +21,11 @@ fn swiglu(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.x >= args.ffn {
         return;
     }
-    let at = id.y * args.in_stride + id.x;
-    let gate = gate_up[at];
-    let up = gate_up[at + args.ffn];
-    out[id.y * args.out_stride + id.x] = gate / (1.0 + exp(-gate)) * up;
+    out[id.y * args.out_stride + id.x] = gated(gate_up[id.y * args.in_stride + id.x]);
 }
 
 const WORKGROUP: u32 = 64u;
+
+fn gated(pair: vec2<f32>) -> f32 {
+    return pair.x / (1.0 + exp(-pair.x)) * pair.y;
+}

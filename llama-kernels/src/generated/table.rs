@@ -996,7 +996,7 @@ pub(super) static VARIANTS: &[Variant] = &[
         workgroup_bytes: 0,
         bindings: &[
             Binding { name: "args", group: 0, binding: 0, class: BindingClass::Uniform, min_size: 16 },
-            Binding { name: "gate_up", group: 0, binding: 1, class: BindingClass::Read, min_size: 4 },
+            Binding { name: "gate_up", group: 0, binding: 1, class: BindingClass::Read, min_size: 8 },
             Binding { name: "out", group: 0, binding: 2, class: BindingClass::ReadWrite, min_size: 4 },
         ],
         overrides: &[],

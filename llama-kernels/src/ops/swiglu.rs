@@ -21,7 +21,7 @@ struct Args {
 }
 
 impl SwiGlu {
-    /// `gate_up` is `[rows, 2 · ffn]`, the gate first; `out` is `[rows, ffn]`.
+    /// `gate_up` is `[rows, 2 · ffn]`, gate and up alternating; `out` is `[rows, ffn]`.
     ///
     /// # Errors
     /// [`Error::Shape`] if the shapes do not fit; any of the GPU's errors.
@@ -32,7 +32,7 @@ impl SwiGlu {
         let variant = gpu.select("swiglu", &[])?;
         let args = Args {
             ffn: ffn as u32,
-            in_stride: gate_up.stride() as u32,
+            in_stride: (gate_up.stride() / 2) as u32,
             out_stride: out.stride() as u32,
             pad: 0,
         };

@@ -1,5 +1,6 @@
-//! Rotary position embedding (Su et al. 2021) in the half-split order of Hugging Face checkpoints, and
-//! the write of k and v to the cache.
+//! Rotary position embedding (Su et al. 2021) of adjacent values, as the paper and Meta's code have them, and the
+//! write of k and v to the cache. Checkpoints in Hugging Face's half-split order have the rows of their query and key
+//! matrices brought into this one when they are loaded; scores do not change, since both sides of the dot product do.
 //!
 //! Angles are given: their scaling (linear, dynamic, llama3) is a matter of the caller's table.
 
@@ -8,11 +9,11 @@ use super::rows_mut;
 
 /// Rotates q in place; rotates k and writes it, with v as it is, to the cache.
 ///
-/// With `half = head_dim / 2` and `(cos, sin)` of pair `i < half`:
-/// `x'[i] = x[i] · cos − x[i + half] · sin` and `x'[i + half] = x[i + half] · cos + x[i] · sin`.
+/// With `(cos, sin)` of pair `i`:
+/// `x'[2i] = x[2i] · cos − x[2i + 1] · sin` and `x'[2i + 1] = x[2i + 1] · cos + x[2i] · sin`.
 ///
 /// `qkv` is `[rows.len(), qkv_columns]` padded; its k and v parts are left as they are. `angles` is
-/// `[rows.len(), half, 2]`: cosine and sine.
+/// `[rows.len(), head_dim / 2, 2]`: cosine and sine.
 ///
 /// # Panics
 /// If `angles` is short, or a row has no page for its position.
@@ -39,15 +40,13 @@ pub fn rope(
 }
 
 fn rotate(head: &[f32], angles: &[f32]) -> Vec<f32> {
-    let half = head.len() / 2;
-    let mut out = vec![0.0; head.len()];
-    for (i, angle) in angles.chunks_exact(2).enumerate() {
-        let (a, b) = (f64::from(head[i]), f64::from(head[i + half]));
+    let pairs = head.chunks_exact(2).zip(angles.chunks_exact(2));
+    let turned = pairs.flat_map(|(pair, angle)| {
+        let (a, b) = (f64::from(pair[0]), f64::from(pair[1]));
         let (cos, sin) = (f64::from(angle[0]), f64::from(angle[1]));
-        out[i] = (a * cos - b * sin) as f32;
-        out[i + half] = (b * cos + a * sin) as f32;
-    }
-    out
+        [(a * cos - b * sin) as f32, (b * cos + a * sin) as f32]
+    });
+    turned.collect()
 }
 
 #[cfg(test)]
@@ -57,7 +56,7 @@ mod tests {
     use crate::KvFormat;
 
     #[test]
-    fn a_quarter_turn_swaps_the_halves() {
+    fn a_quarter_turn_swaps_the_values_of_a_pair() {
         let heads = Heads {
             n_heads: 1,
             n_kv_heads: 1,
@@ -74,10 +73,10 @@ mod tests {
         // Pair 0 turns by 90 degrees, pair 1 by none.
         let angles = [0.0, 1.0, 1.0, 0.0];
         rope(&mut qkv, heads, &[row], &angles, &mut cache);
-        assert_eq!(qkv[..4], [-3.0, 2.0, 1.0, 4.0]);
+        assert_eq!(qkv[..4], [-2.0, 1.0, 3.0, 4.0]);
         assert_eq!(qkv[4..12], [5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0]);
         let (key, value) = cache.read(&[0], 3, 0);
-        assert_eq!(key, [-7.0, 6.0, 5.0, 8.0]);
+        assert_eq!(key, [-6.0, 5.0, 7.0, 8.0]);
         assert_eq!(value, [9.0, 10.0, 11.0, 12.0]);
     }
 }
