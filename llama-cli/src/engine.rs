@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use llama_kernels::{AdapterChoice, Gpu, GpuOptions};
+use llama_kernels::{AdapterChoice, Checks, Gpu, GpuOptions};
 use llama_model::{KvChoice, LoadOptions, Model, Session, SessionOptions, WeightChoice};
 use llama_weights::{Checkpoint, Hyperparameters, RopeScaling};
 use serde::Serialize;
@@ -85,6 +85,10 @@ pub(crate) fn gpu_options(args: &AdapterArgs) -> GpuOptions {
     };
     GpuOptions {
         adapter,
+        checks: match args.kernel_checks {
+            true => Checks::Always,
+            false => Checks::Trusted,
+        },
         ..GpuOptions::default()
     }
 }

@@ -17,7 +17,7 @@ mod tensor;
 mod transfer;
 mod weight_matrix;
 
-pub use adapter::{AdapterChoice, AdapterDescription, GpuOptions};
+pub use adapter::{AdapterChoice, AdapterDescription, Checks, GpuOptions};
 pub use bind::{Bind, Dispatch, Uniform};
 pub use device::Gpu;
 pub use kv_cache::KvCache;

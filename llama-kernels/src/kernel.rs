@@ -129,6 +129,10 @@ impl Variant {
             .count()
     }
 
+    pub(crate) fn wgsl(&self) -> &'static str {
+        self.wgsl
+    }
+
     fn fills(&self, slots: &[(&str, &str)]) -> bool {
         slots
             .iter()

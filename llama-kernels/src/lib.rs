@@ -9,6 +9,7 @@ mod kernel;
 #[cfg(feature = "wgpu")]
 pub mod ops;
 pub mod reference;
+mod trust;
 
 pub use capabilities::{Capabilities, Limits, SubgroupSizes};
 pub use error::Error;

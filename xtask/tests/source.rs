@@ -193,6 +193,27 @@ fn no_binding_number_appears_in_rust() {
     );
 }
 
+/// Each has the compiler's leave line by line, and a SAFETY comment.
+const UNSAFE_FILES: [&str; 4] = [
+    "llama-kernels/src/gpu/device.rs",
+    "llama-kernels/src/gpu/pipeline.rs",
+    "llama-kernels/tests/numeric/main.rs",
+    "llama-weights/src/mapping.rs",
+];
+
+#[test]
+fn unsafe_code_is_in_few_files() {
+    let words = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"];
+    let members = LIBRARIES.into_iter().chain(["llama-cli", "xtask/src"]);
+    let mut found: Vec<String> = members
+        .flat_map(|member| uses(member, &words, None))
+        .filter_map(|place| Some(place.split_once(':')?.0.to_owned()))
+        .collect();
+    found.dedup();
+    found.sort();
+    assert_eq!(found, UNSAFE_FILES);
+}
+
 #[test]
 fn nothing_is_left_to_do() {
     for member in LIBRARIES.into_iter().chain(["llama-cli", "xtask"]) {

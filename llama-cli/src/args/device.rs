@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 
 #[derive(Debug, Clone, Args)]
@@ -15,6 +16,9 @@ pub(crate) struct AdapterArgs {
         hide_env_values = true
     )]
     pub(crate) adapter: Option<String>,
+    /// Keep run-time checks in every kernel; by default those that passed their trials run without
+    #[arg(long, env = "LLAMA_KERNEL_CHECKS", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub(crate) kernel_checks: bool,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -44,6 +44,8 @@ struct Variant {
     kernel: &'static str,
     format: Option<&'static str>,
     variant: Option<&'static str>,
+    /// Whether it runs with run-time checks.
+    checks: bool,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -57,7 +59,7 @@ pub(crate) fn run(args: DoctorArgs) -> Result<()> {
     let found = Gpu::adapters(&options);
     // Whether an adapter works is known only when it has given a device.
     let gpu = Gpu::new(&options);
-    let report = Report::new(&found, gpu.as_ref().ok().map(Gpu::adapter));
+    let report = Report::new(&found, gpu.as_ref().ok());
     let mut output = Output::new();
     if args.output.json {
         output.json(&report)?;
@@ -69,8 +71,9 @@ pub(crate) fn run(args: DoctorArgs) -> Result<()> {
 }
 
 impl Report {
-    fn new(found: &[AdapterDescription], chosen: Option<&AdapterDescription>) -> Self {
-        let variants = chosen.map(variants).unwrap_or_default();
+    fn new(found: &[AdapterDescription], gpu: Option<&Gpu>) -> Self {
+        let variants = gpu.map(variants).unwrap_or_default();
+        let chosen = gpu.map(Gpu::adapter);
         Self {
             version: env!("CARGO_PKG_VERSION"),
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
@@ -118,10 +121,12 @@ impl Report {
             kernel,
             format,
             variant,
+            checks,
         } in &self.variants
         {
             let (format, variant) = (format.unwrap_or("-"), variant.unwrap_or("NONE"));
-            output.line(&format!("  {kernel:<16} {format:<6} {variant}"))?;
+            let checks = if *checks { "  run-time checks on" } else { "" };
+            output.line(&format!("  {kernel:<16} {format:<6} {variant}{checks}"))?;
         }
         if !self.missing.is_empty() {
             output.line("\nmissing")?;
@@ -150,7 +155,7 @@ impl Adapter {
 }
 
 /// Every kernel in every format, each pair once.
-fn variants(adapter: &AdapterDescription) -> Vec<Variant> {
+fn variants(gpu: &Gpu) -> Vec<Variant> {
     let formats = [
         (WeightFormat::F32, KvFormat::F32),
         (WeightFormat::F16, KvFormat::F16),
@@ -159,11 +164,12 @@ fn variants(adapter: &AdapterDescription) -> Vec<Variant> {
     ];
     let mut variants: Vec<Variant> = Vec::new();
     for (weight, kv) in formats {
-        for selected in selection(&adapter.capabilities, weight, kv) {
+        for selected in selection(gpu.capabilities(), weight, kv) {
             let variant = Variant {
                 kernel: selected.kernel,
                 format: selected.format,
                 variant: selected.variant.map(|variant| variant.name),
+                checks: selected.variant.is_some_and(|variant| gpu.checks(variant)),
             };
             if !variants.contains(&variant) {
                 variants.push(variant);

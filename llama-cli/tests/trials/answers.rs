@@ -533,8 +533,12 @@ fn doctor_json_has_every_field() {
     assert!(
         variants
             .iter()
-            .all(|variant| fields(variant) == ["format", "kernel", "variant"])
+            .all(|variant| fields(variant) == ["checks", "format", "kernel", "variant"])
     );
+    let checked = program(["doctor", "--json", "--kernel-checks"]);
+    let checked = checked.run().json();
+    let checked = checked["variants"].as_array().expect("a list");
+    assert!(checked.iter().all(|variant| variant["checks"] == true));
     let formats = ["f32", "f16", "q8_0", "q4_0"];
     assert!(
         formats

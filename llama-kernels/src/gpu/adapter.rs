@@ -18,6 +18,8 @@ pub struct GpuOptions {
     pub backends: Backends,
     /// A smaller limit on the bytes of one binding than the adapter's, so that tests split small matrices.
     pub binding_limit: Option<u64>,
+    /// Whether kernels run with wgpu's run-time checks.
+    pub checks: Checks,
     /// How long one submission may take before it counts as hung; by default two minutes.
     pub timeout: Duration,
 }
@@ -28,9 +30,20 @@ impl Default for GpuOptions {
             adapter: AdapterChoice::Best,
             backends: Backends::VULKAN | Backends::METAL | Backends::DX12,
             binding_limit: None,
+            checks: Checks::Trusted,
             timeout: Duration::from_secs(120),
         }
     }
+}
+
+/// Which kernels run with wgpu's run-time checks: indices held inside their buffers, loops bounded, no division by zero.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Checks {
+    /// Those without a record that they passed their trials; see [`Variant::is_trusted`](crate::Variant::is_trusted).
+    #[default]
+    Trusted,
+    /// All.
+    Always,
 }
 
 /// Which of the machine's adapters is meant.

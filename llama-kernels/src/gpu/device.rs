@@ -12,7 +12,7 @@ use std::{
 use wgpu::SubmissionIndex;
 
 use super::{
-    adapter::{self, AdapterDescription, GpuOptions, WANTED_FEATURES},
+    adapter::{self, AdapterDescription, Checks, GpuOptions, WANTED_FEATURES},
     fault::{Faults, one_line},
     memory::Memory,
     pipeline::Pipelines,
@@ -30,6 +30,15 @@ const MAX_IN_FLIGHT: usize = 8;
 pub struct Gpu {
     shared: Arc<Shared>,
     preferred: Option<&'static Variant>,
+    checking: Checking,
+}
+
+/// Which modules a handle makes with run-time checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checking {
+    Ask(Checks),
+    /// Only by [`Gpu::unchecked`].
+    Never,
 }
 
 /// A submission that may not be done.
@@ -134,6 +143,7 @@ impl Gpu {
         Self {
             shared: Arc::new(shared),
             preferred: None,
+            checking: Checking::Ask(options.checks),
         }
     }
 
@@ -180,8 +190,31 @@ impl Gpu {
     #[must_use]
     pub fn preferring(&self, variant: &'static Variant) -> Self {
         Self {
-            shared: Arc::clone(&self.shared),
             preferred: Some(variant),
+            ..self.clone()
+        }
+    }
+
+    /// A handle on the same device whose operations run every variant without wgpu's run-time checks, whatever the record
+    /// says: trials make the record by it.
+    ///
+    /// # Safety
+    /// No kernel that the handle's operations run may index outside its buffers, divide by zero, or loop without end.
+    #[expect(unsafe_code, reason = "the promise is the caller's")]
+    #[must_use]
+    pub unsafe fn unchecked(&self) -> Self {
+        Self {
+            checking: Checking::Never,
+            ..self.clone()
+        }
+    }
+
+    /// Whether this handle's operations run a variant with wgpu's run-time checks.
+    pub fn checks(&self, variant: &Variant) -> bool {
+        match self.checking {
+            Checking::Ask(Checks::Always) => true,
+            Checking::Ask(Checks::Trusted) => !variant.is_trusted(),
+            Checking::Never => false,
         }
     }
 

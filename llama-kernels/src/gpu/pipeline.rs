@@ -1,6 +1,7 @@
 //! Pipelines, compiled when first asked for and kept, and binding by name.
 //!
-//! Modules are made with wgpu's run-time checks: leaving them out is unsafe and was measured to bring nothing on llvmpipe.
+//! A variant of the record (`trust`) is made without wgpu's run-time checks, for the operations of this crate alone: they
+//! bind what they have measured. Every other module is made with them.
 
 use std::{
     collections::HashMap,
@@ -30,34 +31,52 @@ pub(super) struct Pipelines {
     made: Mutex<HashMap<Key, Arc<Pipeline>>>,
 }
 
-type Key = (String, Vec<(&'static str, u64)>);
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    variant: String,
+    overrides: Vec<(&'static str, u64)>,
+    checks: bool,
+}
 
 impl Gpu {
-    /// The pipeline of a variant with the overrides of its line in `kernels.toml`; compiled at the first call.
+    /// The pipeline of a variant for buffers of the caller's own, with wgpu's run-time checks; compiled at the first call.
+    /// `overrides` are values in place of those of the variant's line in `kernels.toml`.
     ///
     /// # Errors
-    /// [`Error::Pipeline`] if the driver refuses it; faults of the device.
-    pub fn pipeline(&self, variant: &'static Variant) -> Result<Arc<Pipeline>, Error> {
-        self.pipeline_with(variant, &[])
-    }
-
-    /// [`Gpu::pipeline`] with values of the caller's for some overrides.
-    ///
-    /// # Errors
-    /// As [`Gpu::pipeline`], and [`Error::Binding`] for an override that the variant does not declare.
-    pub fn pipeline_with(
+    /// [`Error::Pipeline`] if the driver refuses it, [`Error::Binding`] for an override that the variant does not declare;
+    /// faults of the device.
+    pub fn checked_pipeline(
         &self,
         variant: &'static Variant,
         overrides: &[(&'static str, f64)],
     ) -> Result<Arc<Pipeline>, Error> {
+        self.made(variant, overrides, true)
+    }
+
+    /// The pipeline of a variant for an operation, which has checked what it binds: without run-time checks where the
+    /// variant is trusted. Compiled at the first call.
+    ///
+    /// # Errors
+    /// As [`Gpu::checked_pipeline`].
+    pub(crate) fn pipeline(&self, variant: &'static Variant) -> Result<Arc<Pipeline>, Error> {
+        self.made(variant, &[], self.checks(variant))
+    }
+
+    fn made(
+        &self,
+        variant: &'static Variant,
+        overrides: &[(&'static str, f64)],
+        checks: bool,
+    ) -> Result<Arc<Pipeline>, Error> {
         let constants = constants(variant, overrides)?;
-        let key = (
-            variant.id(),
-            constants
-                .iter()
-                .map(|(name, value)| (*name, value.to_bits()))
-                .collect(),
-        );
+        let overrides = constants
+            .iter()
+            .map(|(name, value)| (*name, value.to_bits()));
+        let key = Key {
+            variant: variant.id(),
+            overrides: overrides.collect(),
+            checks,
+        };
         let pipelines = || {
             self.shared()
                 .pipelines
@@ -69,7 +88,7 @@ impl Gpu {
             return Ok(Arc::clone(pipeline));
         }
         // Compiled outside the lock, so that threads compile different pipelines at once; of two equal ones the first stays.
-        let compiled = Arc::new(self.compile(variant, &constants)?);
+        let compiled = Arc::new(self.compile(variant, &constants, checks)?);
         Ok(Arc::clone(pipelines().entry(key).or_insert(compiled)))
     }
 
@@ -77,6 +96,7 @@ impl Gpu {
         &self,
         variant: &'static Variant,
         constants: &[(&str, f64)],
+        checks: bool,
     ) -> Result<Pipeline, Error> {
         let id = variant.id();
         let entries: Vec<BindGroupLayoutEntry> = (variant.bindings.iter())
@@ -108,10 +128,7 @@ impl Gpu {
                         bind_group_layouts: &[Some(&layout)],
                         immediate_size: 0,
                     });
-                let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                    label: Some(&id),
-                    source: wgpu::ShaderSource::Wgsl(KernelSource::of(variant).wgsl().into()),
-                });
+                let module = module(device, variant, checks);
                 let compute = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                     label: Some(&id),
                     layout: Some(&pipeline_layout),
@@ -165,6 +182,37 @@ impl Gpu {
             Some(caught) => Err(error(one_line(&caught.to_string()))),
             None => Ok(value),
         }
+    }
+}
+
+/// A variant's shader module, with or without wgpu's run-time checks.
+#[expect(
+    unsafe_code,
+    reason = "checks cost time in every kernel, and loop bounds up to a hundred times as much"
+)]
+fn module(device: &wgpu::Device, variant: &'static Variant, checks: bool) -> wgpu::ShaderModule {
+    let id = variant.id();
+    let descriptor = wgpu::ShaderModuleDescriptor {
+        label: Some(&id),
+        source: wgpu::ShaderSource::Wgsl(KernelSource::of(variant).wgsl().into()),
+    };
+    if checks {
+        return device.create_shader_module(descriptor);
+    }
+    // SAFETY: an unchecked module must not index outside its bindings, loop without end, or divide by zero.
+    // - It is bound and dispatched by this crate's operations alone (`Gpu::pipeline`); callers' buffers get checked modules.
+    // - Sizes: what a kernel is told of them in its uniforms, the operation took from the tensors it binds, whose shapes it
+    //   compared, and no operation records more rows than they hold (`ops/shape.rs`). Kernels compare each invocation's
+    //   place with those sizes before they use it.
+    // - Indices that are data: the step buffer's rows, sequences and positions are checked against its layout when written
+    //   (`StepBuffer::write`), pages are clamped to the cache, tokens compared with the matrix piece, and chosen rows with
+    //   the length of `chosen`.
+    // - Loops run to such sizes or to a position, which `StepBuffer::new` holds below 2^31; divisors are such sizes too, and
+    //   the operations refuse zero.
+    // - The very text passed its trials with the checks on and off (`Variant::is_trusted`), or the caller of
+    //   `Gpu::unchecked` answers for it.
+    unsafe {
+        device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
     }
 }
 

@@ -15,6 +15,9 @@ const RECORD_WORDS: usize = 4;
 /// Marks a token that is to be taken from what a row of the step before chose (`STEP_CHOSEN`).
 const CHOSEN: u32 = 1 << 31;
 
+/// Positions of a sequence at most: kernels count past the last one by as much as a workgroup.
+const MAX_POSITIONS: usize = 1 << 31;
+
 /// The largest step that a buffer holds. All counts, none in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepLayout {
@@ -80,7 +83,7 @@ impl StepBuffer {
     /// A buffer for steps up to `layout`.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a page size that is no power of two from 16 on; those of an allocation.
+    /// [`Error::Shape`] for a page size that is no power of two from 16 on and for more than 2^31 positions; those of an allocation.
     pub fn new(gpu: &Gpu, layout: StepLayout) -> Result<Self, Error> {
         if !layout.page_size.is_power_of_two() || layout.page_size < 16 {
             return Err(shape(
@@ -88,6 +91,11 @@ impl StepBuffer {
                 "a power of two, at least 16",
                 layout.page_size,
             ));
+        }
+        let positions = (layout.pages_per_sequence).saturating_mul(layout.page_size);
+        if positions > MAX_POSITIONS {
+            let expected = format!("at most {MAX_POSITIONS}");
+            return Err(shape("positions of a sequence", &expected, positions));
         }
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
         let allocation = Allocation::new(

@@ -55,6 +55,7 @@ pub(super) fn expect_heads(
     let layout = step.layout();
     expect_at_least(op, "rows of qkv", layout.max_rows, qkv.rows())?;
     expect(op, "columns of qkv", heads.qkv_columns(), qkv.columns())?;
+    expect_at_least(op, "pages of the cache", 1, cache.pages())?;
     expect(op, "heads of the cache", n_kv_heads, cache.n_kv_heads())?;
     expect(
         op,

@@ -194,9 +194,9 @@ pub(crate) fn too_many_workgroups() -> Outcome {
         return Ok(Completion::ignored_with("the adapter has no limit"));
     }
     let operands = Operands::new(&gpu)?;
-    let dispatch =
-        gpu.pipeline(gpu.select("swiglu", &[])?)?
-            .bind(&gpu, "swiglu", operands.bindings())?;
+    let dispatch = gpu
+        .checked_pipeline(gpu.select("swiglu", &[])?, &[])?
+        .bind(&gpu, "swiglu", operands.bindings())?;
     let mut recorder = gpu.recorder();
     recorder.dispatch(&dispatch, [1, limit + 1, 1]);
     recorder.dispatch(&dispatch, [1, 1, limit + 1]);
@@ -250,7 +250,7 @@ pub(crate) fn no_such_kernel() -> Outcome {
 pub(crate) fn bindings_by_name() -> Outcome {
     let gpu = gpu()?;
     let variant = gpu.select("swiglu", &[])?;
-    let pipeline = gpu.pipeline(variant)?;
+    let pipeline = gpu.checked_pipeline(variant, &[])?;
     let operands = Operands::new(&gpu)?;
     let all = || operands.bindings().into_iter();
     pipeline.bind(&gpu, "complete", all())?;
@@ -279,7 +279,7 @@ pub(crate) fn bindings_by_name() -> Outcome {
         "swiglu.plain, binding out: it is written, and `gate_up` is the same buffer",
     )?;
     expect_error(
-        gpu.pipeline_with(variant, &[("NO_SUCH", 1.0)]),
+        gpu.checked_pipeline(variant, &[("NO_SUCH", 1.0)]),
         "swiglu.plain, binding NO_SUCH: the variant declares no such override",
     )?;
     Ok(Completion::Completed)
@@ -306,6 +306,17 @@ pub(crate) fn steps_that_do_not_fit() -> Outcome {
             },
         ),
         "step: positions per page: expected a power of two, at least 16, found 24",
+    )?;
+    expect_error(
+        StepBuffer::new(
+            &gpu,
+            StepLayout {
+                pages_per_sequence: 1 << 20,
+                page_size: 1 << 12,
+                ..layout
+            },
+        ),
+        "step: positions of a sequence: expected at most 2147483648, found 4294967296",
     )?;
     let step = StepBuffer::new(&gpu, layout)?;
     let row = StepRow {

@@ -301,7 +301,7 @@ pub(crate) fn one_pipeline() -> Outcome {
     let variant = gpu.select("swiglu", &[])?;
     let pipelines: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| gpu.pipeline(variant)))
+            .map(|_| scope.spawn(|| gpu.checked_pipeline(variant, &[])))
             .collect();
         threads
             .into_iter()

@@ -67,7 +67,7 @@ fn impossible_heads(gpu: &Gpu) -> Result<(), Failed> {
         n_kv_heads,
         head_dim,
     };
-    let made = |heads: Heads| -> Result<String, Error> {
+    let made = |heads: Heads, pages: usize| -> Result<String, Error> {
         let rows = [step_row(0, 0, true)];
         let angles = vec![0.0; heads.head_dim / 2 * 2];
         let step = step(gpu, &rows, &[&[0]], 16, heads.head_dim / 2, &angles)?;
@@ -75,7 +75,7 @@ fn impossible_heads(gpu: &Gpu) -> Result<(), Failed> {
             gpu,
             "cache",
             KvFormat::F32,
-            1,
+            pages,
             16,
             heads.n_kv_heads.max(1),
             heads.head_dim.max(2),
@@ -87,16 +87,18 @@ fn impossible_heads(gpu: &Gpu) -> Result<(), Failed> {
         )))
     };
     let found = [
-        made(heads(4, 3, 8))?,
-        made(heads(4, 0, 8))?,
-        made(heads(2, 1, 7))?,
-        made(heads(1, 1, 258))?,
+        made(heads(4, 3, 8), 1)?,
+        made(heads(4, 0, 8), 1)?,
+        made(heads(2, 1, 7), 1)?,
+        made(heads(1, 1, 258), 1)?,
+        made(heads(1, 1, 8), 0)?,
     ];
     let expected = [
         "attention: key and value heads: expected a divisor of the 4 query heads, found 3",
         "attention: key and value heads: expected a divisor of the 4 query heads, found 0",
         "attention: values per head: expected an even number above 0, found 7",
         "attention: values per head: expected at most 256, found 258",
+        "attention: pages of the cache: expected at least 1, found 0",
     ];
     equal("errors", &found, &expected.map(str::to_string))
 }
