@@ -133,6 +133,11 @@ impl Variant {
         self.wgsl
     }
 
+    /// Whether it binds a buffer of this name.
+    pub fn binds(&self, name: &str) -> bool {
+        self.bindings.iter().any(|binding| binding.name == name)
+    }
+
     fn fills(&self, slots: &[(&str, &str)]) -> bool {
         slots
             .iter()

@@ -5,7 +5,7 @@
 //! buffers it reads and writes. Tokens, positions, pages and angles are in the step buffer.
 
 use llama_kernels::ops::{
-    Argmax, Attention, Embed, GatherRows, Matmul, MatmulOptions, RmsNorm, Rope, SwiGlu,
+    Argmax, Attention, Embed, GatedMatmul, GatherRows, HeadsMatmul, Matmul, MatmulOptions, Norm,
 };
 use llama_kernels::reference::Heads;
 use llama_kernels::{Gpu, KvCache, Recorder, StepBuffer, Tensor, WeightMatrix};
@@ -26,9 +26,7 @@ pub(crate) struct Forward {
     layers: Vec<Layer>,
     /// xl `[L, hidden]` = the rows of x whose logits are wanted
     gather: GatherRows,
-    /// xlb `[L, hidden]` = norm of xl
-    output_norm: RmsNorm,
-    /// logits `[L, vocab]` = output xlb
+    /// logits `[L, vocab]` = output norm(xl)
     output: Matmul,
     /// chosen `[L]` = the largest logit's token
     argmax: Argmax,
@@ -38,22 +36,15 @@ pub(crate) struct Forward {
 }
 
 struct Layer {
-    /// xb `[R, hidden]` = norm of x
-    attention_norm: RmsNorm,
-    /// qkv `[R, (n_heads + 2 n_kv_heads) head_dim]` = (query, key, value) xb (+ bias)
-    qkv: Matmul,
-    /// q of qkv turned in place; k turned, and v, written to the cache
-    rope: Rope,
+    /// qkv `[R, (n_heads + 2 n_kv_heads) head_dim]` = (query, key, value) norm(x) (+ bias), q turned by its
+    /// position; k turned, and v, written to the cache
+    qkv: HeadsMatmul,
     /// att `[R, n_heads head_dim]` = softmax(q kᵀ / √head_dim) v, over the sequence up to the row
     attention: Attention,
     /// x `[R, hidden]` += attention_output att (+ bias)
     attention_output: Matmul,
-    /// xb `[R, hidden]` = norm of x
-    ffn_norm: RmsNorm,
-    /// gate_up `[R, 2 ffn]` = (gate, up alternating) xb (+ bias)
-    gate_up: Matmul,
-    /// hb `[R, ffn]` = silu(gate) · up
-    swiglu: SwiGlu,
+    /// hb `[R, ffn]` = silu(gate) · up of (gate, up) norm(x) (+ bias)
+    gate_up: GatedMatmul,
     /// x `[R, hidden]` += down hb (+ bias)
     down: Matmul,
 }
@@ -68,20 +59,15 @@ impl Forward {
         let operations = self.layer_operations * rows as u64;
         for layer in &self.layers {
             let r = r.of(operations)?;
-            layer.attention_norm.record(r, rows);
             layer.qkv.record(r, rows);
-            layer.rope.record(r, rows);
             layer.attention.record(r, rows);
             layer.attention_output.record(r, rows);
-            layer.ffn_norm.record(r, rows);
             layer.gate_up.record(r, rows);
-            layer.swiglu.record(r, rows);
             layer.down.record(r, rows);
         }
         if logit_rows > 0 {
             let r = r.of(self.output_operations * logit_rows as u64)?;
             self.gather.record(r, logit_rows);
-            self.output_norm.record(r, logit_rows);
             self.output.record(r, logit_rows);
             self.argmax.record(r, logit_rows);
         }
@@ -114,6 +100,11 @@ impl Forward {
                 + operations(&layer.gate_up)
                 + operations(&layer.down)
         };
+        let norm = Norm {
+            scale: output_norm,
+            eps: h.rms_norm_eps,
+            normed: xlb,
+        };
         Ok(Self {
             embed: Embed::new(gpu, embedding, step, &scratch.chosen, x)?,
             layers: layers
@@ -122,8 +113,7 @@ impl Forward {
                 .map(|(weights, cache)| Layer::new(gpu, h, weights, scratch, step, cache))
                 .collect::<Result<_, _>>()?,
             gather: GatherRows::new(gpu, x, step, xl)?,
-            output_norm: RmsNorm::new(gpu, xl, output_norm, xlb, h.rms_norm_eps)?,
-            output: Matmul::new(gpu, output, xlb, logits, set(None))?,
+            output: Matmul::new(gpu, output, xl, logits, set(norm, None))?,
             argmax: Argmax::new(gpu, logits, &scratch.chosen)?,
             layer_operations: layers.first().map_or(0, layer_operations),
             output_operations: operations(output),
@@ -150,16 +140,26 @@ impl Layer {
             ..
         } = scratch;
         let w = weights;
-        let eps = h.rms_norm_eps;
+        let norm = |scale| Norm {
+            scale,
+            eps: h.rms_norm_eps,
+            normed: xb,
+        };
         let heads = Heads {
             n_heads: h.n_heads,
             n_kv_heads: h.n_kv_heads,
             head_dim: h.head_dim,
         };
         Ok(Self {
-            attention_norm: RmsNorm::new(gpu, x, &w.attention_norm, xb, eps)?,
-            qkv: Matmul::new(gpu, &w.qkv, xb, qkv, set(w.qkv_bias.as_ref()))?,
-            rope: Rope::new(gpu, qkv, step, cache, heads)?,
+            qkv: HeadsMatmul::new(
+                gpu,
+                &w.qkv,
+                [x, qkv],
+                set(norm(&w.attention_norm), w.qkv_bias.as_ref()),
+                step,
+                cache,
+                heads,
+            )?,
             attention: Attention::new(gpu, qkv, step, cache, heads, att)?,
             attention_output: Matmul::new(
                 gpu,
@@ -168,17 +168,23 @@ impl Layer {
                 x,
                 add(w.attention_output_bias.as_ref()),
             )?,
-            ffn_norm: RmsNorm::new(gpu, x, &w.ffn_norm, xb, eps)?,
-            gate_up: Matmul::new(gpu, &w.gate_up, xb, gate_up, set(w.gate_up_bias.as_ref()))?,
-            swiglu: SwiGlu::new(gpu, gate_up, hb)?,
+            gate_up: GatedMatmul::new(
+                gpu,
+                &w.gate_up,
+                x,
+                gate_up,
+                hb,
+                set(norm(&w.ffn_norm), w.gate_up_bias.as_ref()),
+            )?,
             down: Matmul::new(gpu, &w.down, hb, x, add(w.down_bias.as_ref()))?,
         })
     }
 }
 
-/// out = W x (+ bias)
-fn set(bias: Option<&Tensor>) -> MatmulOptions<'_> {
+/// out = W norm(x) (+ bias)
+fn set<'a>(norm: Norm<'a>, bias: Option<&'a Tensor>) -> MatmulOptions<'a> {
     MatmulOptions {
+        norm: Some(norm),
         bias,
         accumulate: false,
     }
@@ -187,6 +193,7 @@ fn set(bias: Option<&Tensor>) -> MatmulOptions<'_> {
 /// out += W x (+ bias): the residual connection
 fn add(bias: Option<&Tensor>) -> MatmulOptions<'_> {
     MatmulOptions {
+        norm: None,
         bias,
         accumulate: true,
     }

@@ -39,6 +39,7 @@ fn main() {
             "nothing_is_allocated_after_a_session_is_made",
             nothing_is_allocated,
         ),
+        adapter::trial("a_decode_step_is_six_dispatches_a_layer", dispatches),
         adapter::trial("small_bindings_give_the_same_logits", small_bindings),
         adapter::trial("formats_and_what_is_held_otherwise", formats),
         adapter::trial("a_bf16_weight_beyond_f16", beyond_f16),
@@ -549,6 +550,43 @@ fn nothing_is_allocated(_: &Gpu) -> Outcome {
 }
 
 /// A matrix over the binding limit lies in several buffers.
+fn dispatches(_: &Gpu) -> Outcome {
+    // The count is the device's, so the trial has one of its own.
+    let gpu = Gpu::new(&GpuOptions::default())?;
+    let of_step = |model: &Model, kv, position: usize| -> Result<u64, Failed> {
+        let mut session = model.session(&SessionOptions { kv, ..options(256) })?;
+        session.prefill(&ids(position))?;
+        let before = gpu.dispatch_count();
+        session.decode(1)?;
+        Ok(gpu.dispatch_count() - before)
+    };
+    for (weights, kv) in [
+        (WeightChoice::F32, KvChoice::F32),
+        (WeightChoice::F16, KvChoice::F16),
+        (WeightChoice::Q8_0, KvChoice::F16),
+        (WeightChoice::Q4_0, KvChoice::F16),
+    ] {
+        let mut h = shape();
+        let mut of_layers = |n_layers, position| {
+            h.n_layers = n_layers;
+            let checkpoint = Checkpoint::synthetic(h.clone(), DType::F32, 11)?;
+            of_step(&load(&gpu, &checkpoint, weights)?, kv, position)
+        };
+        // A short context, and the longest.
+        for position in [3, 255] {
+            let (two, five) = (of_layers(2, position)?, of_layers(5, position)?);
+            let per_layer = (five - two) / 3;
+            if per_layer > 6 || two > 2 * per_layer + 4 {
+                return Err(format!(
+                    "{weights:?} at {position}: {per_layer} a layer, {two} for two layers"
+                )
+                .into());
+            }
+        }
+    }
+    Ok(())
+}
+
 fn small_bindings(gpu: &Gpu) -> Outcome {
     let expected = session(gpu, 40)?.prefill(&ids(20))?.to_vec();
     let small = Gpu::new(&GpuOptions {

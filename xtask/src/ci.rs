@@ -214,7 +214,14 @@ fn steps() -> Result<Vec<Step>> {
         // What a user of the packages compiles. Unoptimised and beside the other builds: nothing of it is run.
         cargo(
             "packages",
-            ["package", "--workspace", "--locked", "--allow-dirty"],
+            [
+                "package",
+                "--workspace",
+                "--exclude",
+                "xtask",
+                "--locked",
+                "--allow-dirty",
+            ],
         )
         .with(
             "CARGO_TARGET_DIR",

@@ -137,7 +137,7 @@ struct Heads {
     pages: u32
 }
 
-@group(0) @binding(0)
+@group(0) @binding(9)
 var<uniform> heads: Heads;
 
 fn heads_cache_row(sequence: u32, position: u32, kv_head: u32) -> u32 {

@@ -90,7 +90,11 @@ struct MatrixPiece {
     x_rows: u32,
     out_stride: u32,
     bias: u32,
-    accumulate: u32
+    accumulate: u32,
+    columns: u32,
+    eps: f32,
+    pad0: u32,
+    pad1: u32
 }
 
 @group(0) @binding(0)

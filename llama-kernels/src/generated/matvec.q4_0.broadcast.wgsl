@@ -1,20 +1,22 @@
-// matvec.q4_0.broadcast: written by `cargo xtask codegen` from matvec.wesl with slot/split.invocation.wesl, slot/weight.q4_0.wesl.
+// matvec.q4_0.broadcast: written by `cargo xtask codegen` from matvec.wesl with slot/output.rows.wesl, slot/split.invocation.wesl, slot/weight.q4_0.wesl.
 
 @compute @workgroup_size(WORKGROUP)
 fn matvec(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, lane: SplitLane, @builtin(subgroup_invocation_id) place: u32) {
     let first = split_unit(group.y * groups.x + group.x, lane) * 4u;
     let rows = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(matrix.rows - 1u));
     var sums = vec4<f32>();
+    var squares = 0.0;
     for (var block = split_member(lane); block < matrix.blocks; block += SPLIT_TEAM) {
-        let columns = product_block_shared(group.z, block, place);
+        let columns = operand_block_shared(group.z, block, place, &squares);
         sums += vec4<f32>(weight_dot_block(rows.x, block, columns), weight_dot_block(rows.y, block, columns), weight_dot_block(rows.z, block, columns), weight_dot_block(rows.w, block, columns));
     }
     sums = split_sum4(sums, lane);
+    if NORM {
+        squares = subgroupAdd(squares);
+        sums *= operand_factor(squares);
+    }
     if split_member(lane) == 0u {
-        product_write(group.z, first, sums.x);
-        product_write(group.z, first + 1u, sums.y);
-        product_write(group.z, first + 2u, sums.z);
-        product_write(group.z, first + 3u, sums.w);
+        output_write(group.z, first, sums);
     }
 }
 
@@ -47,11 +49,33 @@ struct MatrixPiece {
     x_rows: u32,
     out_stride: u32,
     bias: u32,
-    accumulate: u32
+    accumulate: u32,
+    columns: u32,
+    eps: f32,
+    pad0: u32,
+    pad1: u32
 }
 
 @group(0) @binding(0)
 var<uniform> matrix: MatrixPiece;
+
+@group(0) @binding(4)
+var<storage, read> norm_scale: array<vec4<f32>>;
+
+override NORM: bool = false;
+
+fn operand_block_shared(x_row: u32, block: u32, place: u32, squares: ptr<function, f32>) -> array<vec4<f32>, 8> {
+    var own = x[(x_row * matrix.blocks + block) * 8u + place];
+    if NORM {
+        *squares += dot(own, own);
+        own *= norm_scale[block * 8u + place];
+    }
+    return array<vec4<f32>, 8>(subgroupBroadcast(own, 0u), subgroupBroadcast(own, 1u), subgroupBroadcast(own, 2u), subgroupBroadcast(own, 3u), subgroupBroadcast(own, 4u), subgroupBroadcast(own, 5u), subgroupBroadcast(own, 6u), subgroupBroadcast(own, 7u));
+}
+
+fn operand_factor(squares: f32) -> f32 {
+    return inverseSqrt(squares / f32(matrix.columns) + matrix.eps);
+}
 
 @group(0) @binding(1)
 var<storage, read> x: array<vec4<f32>>;
@@ -61,11 +85,6 @@ var<storage, read> bias: array<f32>;
 
 @group(0) @binding(3)
 var<storage, read_write> out: array<f32>;
-
-fn product_block_shared(x_row: u32, block: u32, place: u32) -> array<vec4<f32>, 8> {
-    let own = x[(x_row * matrix.blocks + block) * 8u + place];
-    return array<vec4<f32>, 8>(subgroupBroadcast(own, 0u), subgroupBroadcast(own, 1u), subgroupBroadcast(own, 2u), subgroupBroadcast(own, 3u), subgroupBroadcast(own, 4u), subgroupBroadcast(own, 5u), subgroupBroadcast(own, 6u), subgroupBroadcast(own, 7u));
-}
 
 fn product_write(x_row: u32, row: u32, sum: f32) {
     if row >= matrix.rows || x_row >= matrix.x_rows {
@@ -105,4 +124,35 @@ fn weight_dot_block(row: u32, block: u32, x: array<vec4<f32>, 8>) -> f32 {
     let low = dot(weight_nibbles(a.x), x[0]) + dot(weight_nibbles(a.y), x[1]) + dot(weight_nibbles(a.z), x[2]) + dot(weight_nibbles(a.w), x[3]);
     let high = dot(weight_nibbles(a.x >> 4u), x[4]) + dot(weight_nibbles(a.y >> 4u), x[5]) + dot(weight_nibbles(a.z >> 4u), x[6]) + dot(weight_nibbles(a.w >> 4u), x[7]);
     return (low + high) * weight_scale(row, block);
+}
+
+override GATED: bool = false;
+
+fn output_write(x_row: u32, row: u32, values: vec4<f32>) {
+    if GATED {
+        output_gated(x_row, row, values.xy);
+        output_gated(x_row, row + 2u, values.zw);
+    }
+    else {
+        product_write(x_row, row, values.x);
+        product_write(x_row, row + 1u, values.y);
+        product_write(x_row, row + 2u, values.z);
+        product_write(x_row, row + 3u, values.w);
+    }
+}
+
+fn output_gated(x_row: u32, row: u32, values: vec2<f32>) {
+    if row >= matrix.rows || x_row >= matrix.x_rows {
+        return;
+    }
+    let column = matrix.first_row + row;
+    var pair = values;
+    if matrix.bias != 0u {
+        pair += vec2<f32>(bias[column], bias[column + 1u]);
+    }
+    out[x_row * matrix.out_stride + column / 2u] = gated(pair);
+}
+
+fn gated(pair: vec2<f32>) -> f32 {
+    return pair.x / (1.0 + exp(-pair.x)) * pair.y;
 }

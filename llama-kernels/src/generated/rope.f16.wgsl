@@ -69,7 +69,7 @@ struct Heads {
     pages: u32
 }
 
-@group(0) @binding(0)
+@group(0) @binding(9)
 var<uniform> heads: Heads;
 
 fn heads_cache_row(sequence: u32, position: u32, kv_head: u32) -> u32 {
@@ -117,7 +117,12 @@ fn step_slot(sequence: u32, position: u32) -> vec2<u32> {
 
 alias KvWord = vec2<u32>;
 
+alias KvPair = u32;
+
 fn kv_pack(values: vec4<f32>) -> KvWord {
-    let finite = clamp(values, vec4<f32>(-65504.0), vec4<f32>(65504.0));
-    return vec2<u32>(pack2x16float(finite.xy), pack2x16float(finite.zw));
+    return vec2<u32>(kv_pack_pair(values.xy), kv_pack_pair(values.zw));
+}
+
+fn kv_pack_pair(values: vec2<f32>) -> KvPair {
+    return pack2x16float(clamp(values, vec2<f32>(-65504.0), vec2<f32>(65504.0)));
 }

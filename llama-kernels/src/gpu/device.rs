@@ -63,6 +63,8 @@ pub(super) struct Shared {
     in_flight: Mutex<VecDeque<InFlight>>,
     /// How many submissions there have been.
     submissions: AtomicU64,
+    /// How many dispatches there have been.
+    pub(super) dispatches: AtomicU64,
     /// Bytes given to the queue since the last submit.
     pub(super) staged: AtomicUsize,
 }
@@ -136,6 +138,7 @@ impl Gpu {
             timeout: options.timeout,
             in_flight: Mutex::new(VecDeque::new()),
             submissions: AtomicU64::new(0),
+            dispatches: AtomicU64::new(0),
             staged: AtomicUsize::new(0),
             device,
             queue,
@@ -185,6 +188,11 @@ impl Gpu {
         self.shared.memory.count()
     }
 
+    /// Dispatches recorded since the device was made: what a step costs in launches.
+    pub fn dispatch_count(&self) -> u64 {
+        self.shared.dispatches.load(Ordering::Relaxed)
+    }
+
     /// A handle on the same device whose [`select`](Self::select) takes `variant` wherever it answers the request:
     /// tests run each variant by it.
     #[must_use]
@@ -216,6 +224,11 @@ impl Gpu {
             Checking::Ask(Checks::Trusted) => !variant.is_trusted(),
             Checking::Never => false,
         }
+    }
+
+    /// The variant that [`preferring`](Self::preferring) was given.
+    pub fn preferred(&self) -> Option<&'static Variant> {
+        self.preferred
     }
 
     /// The best variant of a kernel on this device; see [`select`](crate::select).

@@ -59,7 +59,19 @@ impl Gpu {
     /// # Errors
     /// As [`Gpu::checked_pipeline`].
     pub(crate) fn pipeline(&self, variant: &'static Variant) -> Result<Arc<Pipeline>, Error> {
-        self.made(variant, &[], self.checks(variant))
+        self.pipeline_with(variant, &[])
+    }
+
+    /// [`Gpu::pipeline`] with values in place of those of the variant's line in `kernels.toml`.
+    ///
+    /// # Errors
+    /// As [`Gpu::checked_pipeline`].
+    pub(crate) fn pipeline_with(
+        &self,
+        variant: &'static Variant,
+        overrides: &[(&'static str, f64)],
+    ) -> Result<Arc<Pipeline>, Error> {
+        self.made(variant, overrides, self.checks(variant))
     }
 
     fn made(

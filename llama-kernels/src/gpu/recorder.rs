@@ -1,6 +1,6 @@
 //! Commands in the order in which they run. Records, and decides where one command buffer ends; submits nothing.
 
-use std::ops::Range;
+use std::{ops::Range, sync::atomic::Ordering};
 
 use super::{bind::Dispatch, device::Gpu, profile::Timestamps, tensor::Tensor};
 use crate::Error;
@@ -54,6 +54,8 @@ impl Recorder {
             self.split();
         }
         self.dispatches += 1;
+        let total = &self.gpu.shared().dispatches;
+        total.fetch_add(1, Ordering::Relaxed);
         if self.timestamps.is_some() {
             // A pass of its own: timestamps are taken where passes begin and end.
             self.pass = None;

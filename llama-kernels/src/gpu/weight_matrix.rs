@@ -10,6 +10,9 @@ use crate::{BLOCK, Error, Planes, WeightFormat, padded};
 /// Bytes of a file's rows repacked at a time, which bounds the host memory of an upload.
 const PACK_BYTES: usize = 16 << 20;
 
+/// Rows that a kernel computes together.
+const UNIT_ROWS: usize = 4;
+
 /// `[rows, columns]` of a weight format.
 #[derive(Debug)]
 pub struct WeightMatrix {
@@ -32,8 +35,8 @@ impl WeightMatrix {
     /// A matrix of zeros.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a number of columns that the format cannot have; [`Error::BindingTooLarge`] where a single
-    /// row is above the limit; [`Error::OutOfMemory`].
+    /// [`Error::Shape`] for a number of columns that the format cannot have; [`Error::BindingTooLarge`] where four
+    /// rows are above the limit; [`Error::OutOfMemory`].
     pub fn new(
         gpu: &Gpu,
         label: &str,
@@ -54,14 +57,16 @@ impl WeightMatrix {
             format.scale_row_bytes(columns),
         );
         let limit = usize::try_from(gpu.capabilities().limits.binding_bytes).unwrap_or(usize::MAX);
-        let piece_rows = limit / data_row;
-        if piece_rows == 0 {
+        // Kernels join rows of a unit of four: a piece that does not end the matrix holds whole units.
+        let piece_rows = limit / data_row / UNIT_ROWS * UNIT_ROWS;
+        if piece_rows == 0 && rows > 0 {
             return Err(Error::BindingTooLarge {
-                label: format!("one row of {label}"),
-                asked: data_row as u64,
+                label: format!("{UNIT_ROWS} rows of {label}"),
+                asked: (UNIT_ROWS * data_row) as u64,
                 limit: limit as u64,
             });
         }
+        let piece_rows = piece_rows.max(UNIT_ROWS);
         let plane = |name: &str, rows: &Range<usize>, row_bytes: usize| {
             let label = format!("{label} {name} {}..{}", rows.start, rows.end);
             Allocation::new(

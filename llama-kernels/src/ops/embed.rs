@@ -18,7 +18,7 @@ struct Args {
     first_row: u32,
     matrix_rows: u32,
     blocks: u32,
-    unused: [u32; 4],
+    unused: [u32; 8],
 }
 
 impl Embed {
@@ -46,7 +46,7 @@ impl Embed {
                 first_row: piece.first_row() as u32,
                 matrix_rows: table.rows() as u32,
                 blocks,
-                unused: [0; 4],
+                unused: [0; 8],
             };
             let args = gpu.uniform("embed args", &args)?;
             let operands = [

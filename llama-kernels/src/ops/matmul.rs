@@ -1,11 +1,13 @@
 //! Matrix × matrix, and the choice between it and matrix × vector.
 
+use super::RmsNorm;
 use super::matvec::Matvec;
-use super::shape::{expect, expect_at_least, within};
-use crate::{Dispatch, Error, Gpu, Recorder, Tensor, Variant, WeightMatrix};
+use super::product::{MatmulOptions, Product};
+use super::shape::within;
+use crate::{Dispatch, Error, Gpu, Recorder, Tensor, WeightMatrix};
 
-/// `out = x Wᵀ (+ bias) (+ out)` for any number of rows: few go through [`Matvec`], more through the tiled
-/// kernel. Its meaning is [`reference::matmul`](crate::reference::matmul).
+/// `out = x Wᵀ (+ bias) (+ out)` for any number of rows, x normed before where that is asked for: few go through
+/// [`Matvec`], more through the tiled kernel. Its meaning is [`reference::matmul`](crate::reference::matmul).
 #[derive(Debug)]
 pub struct Matmul {
     few: Matvec,
@@ -14,17 +16,10 @@ pub struct Matmul {
     max_rows: usize,
 }
 
-/// What a product adds to `x Wᵀ`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct MatmulOptions<'a> {
-    /// `[1, rows of the matrix]`.
-    pub bias: Option<&'a Tensor>,
-    /// Whether what stands in `out` is kept and added to.
-    pub accumulate: bool,
-}
-
+/// The tiled kernel, for as many rows as pay for it.
 #[derive(Debug)]
-struct Tiled {
+pub(super) struct Tiled {
+    norm: Option<RmsNorm>,
     /// Each with its workgroups over the rows of the piece.
     pieces: Vec<(Dispatch, u32)>,
     x_rows_per_group: u32,
@@ -43,126 +38,86 @@ impl Matmul {
         out: &Tensor,
         options: MatmulOptions<'_>,
     ) -> Result<Self, Error> {
-        options.check("matmul", weight, x, out)?;
-        let variant = gpu.select("matmul", &[("weight", weight.format().name())])?;
-        let constant = |name| variant.constant(name).unwrap_or(1);
-        let least_rows = constant("LEAST_X_ROWS") as usize;
-        let few = Matvec::new(gpu, weight, x, out, options)?;
-        let max_rows = x.rows();
-        if max_rows < least_rows {
-            return Ok(Matmul {
-                few,
-                many: None,
-                max_rows,
-            });
-        }
-        let rows_per_group = constant("TILE_ROWS");
-        let pieces = Piece::all(gpu, variant, "matmul", weight, x, out, options)?;
-        let sized = pieces.map(|piece| {
-            piece.map(|Piece { dispatch, rows }| (dispatch, rows.div_ceil(rows_per_group)))
-        });
+        options.check("matmul", weight, x, out, weight.rows())?;
         Ok(Matmul {
-            few,
-            many: Some(Tiled {
-                pieces: sized.collect::<Result<_, Error>>()?,
-                x_rows_per_group: constant("TILE_X_ROWS"),
-                least_rows,
-            }),
-            max_rows,
+            few: Matvec::rows(gpu, "matmul", weight, x, out, options, false)?,
+            many: Tiled::new(gpu, "matmul", weight, x, out, options)?,
+            max_rows: x.rows(),
         })
     }
 
     /// Computes the first `rows` rows of `out`.
     pub fn record(&self, recorder: &mut Recorder, rows: usize) {
-        if !within(recorder, "matmul", rows, self.max_rows) {
-            return;
-        }
-        match &self.many {
-            Some(tiled) if rows >= tiled.least_rows => {
-                let y = (rows as u32).div_ceil(tiled.x_rows_per_group);
-                for (dispatch, x) in &tiled.pieces {
-                    recorder.dispatch(dispatch, [*x, y, 1]);
-                }
+        if within(recorder, "matmul", rows, self.max_rows) {
+            match &self.many {
+                Some(tiled) if tiled.pays_for(rows) => tiled.record(recorder, rows),
+                _ => self.few.record(recorder, rows),
             }
-            _ => self.few.record(recorder, rows),
         }
+    }
+
+    /// Rows from which on the tiled kernel does them.
+    pub(super) fn least_tiled_rows(&self) -> usize {
+        self.many
+            .as_ref()
+            .map_or(usize::MAX, |tiled| tiled.least_rows)
     }
 }
 
-impl MatmulOptions<'_> {
-    /// An error unless operands and result fit the matrix.
-    pub(super) fn check(
-        &self,
+impl Tiled {
+    /// Of checked operands; `None` where `x` has no room for enough rows.
+    pub(super) fn new(
+        gpu: &Gpu,
         op: &'static str,
         weight: &WeightMatrix,
         x: &Tensor,
         out: &Tensor,
-    ) -> Result<(), Error> {
-        expect(op, "columns of x", weight.columns(), x.columns())?;
-        expect(op, "columns of out", weight.rows(), out.columns())?;
-        expect_at_least(op, "rows of out", x.rows(), out.rows())?;
-        match self.bias {
-            Some(bias) => expect(op, "columns of the bias", weight.rows(), bias.columns()),
-            None => Ok(()),
+        options: MatmulOptions<'_>,
+    ) -> Result<Option<Self>, Error> {
+        let variant = gpu.select("matmul", &[("weight", weight.format().name())])?;
+        let constant = |name| variant.constant(name).unwrap_or(1);
+        let least_rows = constant("LEAST_X_ROWS") as usize;
+        if x.rows() < least_rows {
+            return Ok(None);
         }
-    }
-}
-
-/// A kernel bound to one row piece of a matrix.
-pub(super) struct Piece {
-    pub(super) dispatch: Dispatch,
-    /// Rows of the piece.
-    pub(super) rows: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Args {
-    rows: u32,
-    first_row: u32,
-    matrix_rows: u32,
-    blocks: u32,
-    x_rows: u32,
-    out_stride: u32,
-    bias: u32,
-    accumulate: u32,
-}
-
-impl Piece {
-    /// A product kernel bound to every piece of `weight`.
-    pub(super) fn all<'a>(
-        gpu: &'a Gpu,
-        variant: &'static Variant,
-        op: &'static str,
-        weight: &'a WeightMatrix,
-        x: &'a Tensor,
-        out: &'a Tensor,
-        options: MatmulOptions<'a>,
-    ) -> Result<impl Iterator<Item = Result<Piece, Error>> + 'a, Error> {
-        let pipeline = gpu.pipeline(variant)?;
-        Ok(weight.pieces().iter().map(move |piece| {
-            let rows = piece.rows() as u32;
-            let args = Args {
-                rows,
-                first_row: piece.first_row() as u32,
-                matrix_rows: weight.rows() as u32,
-                blocks: weight.blocks() as u32,
-                x_rows: x.rows() as u32,
-                out_stride: out.stride() as u32,
-                bias: options.bias.is_some().into(),
-                accumulate: options.accumulate.into(),
-            };
-            let args = gpu.uniform(op, &args)?;
-            let operands = [
-                ("matrix", args.binding()),
-                ("x", x.binding()),
-                // Without a bias the kernel reads none, but something must be bound.
-                ("bias", options.bias.unwrap_or(x).binding()),
-                ("out", out.binding()),
-            ];
-            let bindings = operands.into_iter().chain(piece.bindings());
-            let dispatch = pipeline.bind(gpu, op, bindings)?;
-            Ok(Piece { dispatch, rows })
+        let norm = options
+            .norm
+            .map(|norm| RmsNorm::new(gpu, x, norm.scale, norm.normed, norm.eps))
+            .transpose()?;
+        let product = Product {
+            op,
+            variant,
+            overrides: &[],
+            weight,
+            x: options.norm.map_or(x, |norm| norm.normed),
+            out,
+            options,
+            extra: &[],
+        };
+        let rows_per_group = constant("TILE_ROWS");
+        let pieces = product.bind(gpu)?.into_iter();
+        let sized = pieces.map(|piece| (piece.dispatch, piece.rows.div_ceil(rows_per_group)));
+        Ok(Some(Self {
+            norm,
+            pieces: sized.collect(),
+            x_rows_per_group: constant("TILE_X_ROWS"),
+            least_rows,
         }))
+    }
+
+    /// Whether it is the better one for this many rows.
+    pub(super) fn pays_for(&self, rows: usize) -> bool {
+        rows >= self.least_rows
+    }
+
+    /// Computes the first `rows` rows, which x has.
+    pub(super) fn record(&self, recorder: &mut Recorder, rows: usize) {
+        if let Some(norm) = &self.norm {
+            norm.record(recorder, rows);
+        }
+        let y = (rows as u32).div_ceil(self.x_rows_per_group);
+        for (dispatch, x) in &self.pieces {
+            recorder.dispatch(dispatch, [*x, y, 1]);
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! Matrix × vector, for one or a few rows.
 
-use super::matmul::{MatmulOptions, Piece};
+use super::product::{MatmulOptions, Product};
 use super::shape::{fold, within};
-use crate::{Dispatch, Error, Gpu, Recorder, Tensor, WeightMatrix};
+use crate::{Bind, Dispatch, Error, Gpu, Recorder, Tensor, Variant, WeightMatrix};
 
-/// A product with each row on its own; its meaning is [`reference::matvec`](crate::reference::matvec).
+/// A product with each row on its own; its meaning is [`reference::matvec`](crate::reference::matvec), after
+/// [`reference::rms_norm`](crate::reference::rms_norm) where a norm is asked for.
 #[derive(Debug)]
 pub struct Matvec {
     pieces: Vec<(Dispatch, [u32; 2])>,
@@ -26,18 +27,76 @@ impl Matvec {
         out: &Tensor,
         options: MatmulOptions<'_>,
     ) -> Result<Self, Error> {
-        options.check("matvec", weight, x, out)?;
-        let variant = gpu.select("matvec", &[("weight", weight.format().name())])?;
+        options.check("matvec", weight, x, out, weight.rows())?;
+        Self::rows(gpu, "matvec", weight, x, out, options, false)
+    }
+
+    /// Of checked operands; `gated` joins pairs of rows as [`SwiGlu`](super::SwiGlu) does.
+    pub(super) fn rows(
+        gpu: &Gpu,
+        op: &'static str,
+        weight: &WeightMatrix,
+        x: &Tensor,
+        out: &Tensor,
+        options: MatmulOptions<'_>,
+        gated: bool,
+    ) -> Result<Self, Error> {
+        let slots = [("weight", weight.format().name()), ("output", "rows")];
+        let flag = |on: bool| f64::from(u8::from(on));
+        Self::bind(
+            gpu,
+            &Product {
+                op,
+                variant: gpu.select("matvec", &slots)?,
+                overrides: &[
+                    ("NORM", flag(options.norm.is_some())),
+                    ("GATED", flag(gated)),
+                ],
+                weight,
+                x,
+                out,
+                options,
+                extra: &[],
+            },
+        )
+    }
+
+    /// Of checked operands, with the slot output filled by `heads`, which binds `extra`.
+    pub(super) fn heads<'a>(
+        gpu: &Gpu,
+        op: &'static str,
+        variant: &'static Variant,
+        weight: &'a WeightMatrix,
+        [x, out]: [&'a Tensor; 2],
+        options: MatmulOptions<'a>,
+        extra: &'a [(&'static str, Bind<'a>)],
+    ) -> Result<Self, Error> {
+        let norm = f64::from(u8::from(options.norm.is_some()));
+        Self::bind(
+            gpu,
+            &Product {
+                op,
+                variant,
+                overrides: &[("NORM", norm)],
+                weight,
+                x,
+                out,
+                options,
+                extra,
+            },
+        )
+    }
+
+    fn bind(gpu: &Gpu, product: &Product<'_>) -> Result<Self, Error> {
+        let variant = product.variant;
         let alone = variant.slot("split") == Some("invocation");
         let units_per_group = if alone { variant.workgroup_size[0] } else { 1 };
         let rows_per_group = ROWS_PER_UNIT * units_per_group;
-        let pieces = Piece::all(gpu, variant, "matvec", weight, x, out, options)?;
-        let sized = pieces.map(|piece| {
-            piece.map(|Piece { dispatch, rows }| (dispatch, fold(rows.div_ceil(rows_per_group))))
-        });
+        let pieces = product.bind(gpu)?.into_iter();
+        let sized = pieces.map(|piece| (piece.dispatch, fold(piece.rows.div_ceil(rows_per_group))));
         Ok(Matvec {
-            pieces: sized.collect::<Result<_, Error>>()?,
-            max_rows: x.rows(),
+            pieces: sized.collect(),
+            max_rows: product.x.rows(),
         })
     }
 

@@ -77,6 +77,16 @@ pub(super) fn expect_heads(
     )
 }
 
+/// An error where a result is to be added to what stands in out, and cannot be.
+pub(super) fn expect_no_sum(op: &'static str, accumulate: bool) -> Result<(), Error> {
+    expect(
+        op,
+        "terms of a value of out",
+        1,
+        1 + usize::from(accumulate),
+    )
+}
+
 /// Whether tensors hold as many rows as are to be recorded. Where they do not, the recorder keeps the error:
 /// the kernels check no row against its tensor.
 pub(super) fn within(

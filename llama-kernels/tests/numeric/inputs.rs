@@ -13,6 +13,13 @@ pub(crate) const FORMATS: [WeightFormat; 4] = [
     WeightFormat::Q4_0,
 ];
 
+/// The weight format of the variant that is tried; all where none is.
+pub(crate) fn formats(gpu: &Gpu) -> Vec<WeightFormat> {
+    let choice = gpu.preferred().and_then(|variant| variant.slot("weight"));
+    let tried = |format: &WeightFormat| choice.is_none_or(|name| name == format.name());
+    FORMATS.into_iter().filter(tried).collect()
+}
+
 /// SplitMix64 (Steele, Lea and Flood 2014).
 pub(crate) struct Random(pub(crate) u64);
 

@@ -1,6 +1,6 @@
 //! Matrix × matrix.
 
-use crate::inputs::FORMATS;
+use crate::inputs::formats;
 use crate::matvec::product;
 use libtest_mimic::Failed;
 use llama_kernels::{Gpu, ops};
@@ -15,7 +15,7 @@ pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
         (65, 100, 257),
         (130, 1_056, 70),
     ];
-    for format in FORMATS {
+    for format in formats(gpu) {
         for shape in shapes {
             product(gpu, format, shape, |gpu, weight, x, out, options, rows| {
                 let op = ops::Matmul::new(gpu, weight, x, out, options)?;

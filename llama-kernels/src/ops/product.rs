@@ -1,0 +1,136 @@
+//! Operands of a product with a weight matrix: what matvec and matmul share.
+
+use super::shape::{expect, expect_at_least};
+use crate::{Bind, Dispatch, Error, Gpu, Tensor, Variant, WeightMatrix};
+
+/// What a product does besides `x Wᵀ`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MatmulOptions<'a> {
+    /// x is normed on the way.
+    pub norm: Option<Norm<'a>>,
+    /// `[1, rows of the matrix]`.
+    pub bias: Option<&'a Tensor>,
+    /// Whether what stands in `out` is kept and added to.
+    pub accumulate: bool,
+}
+
+/// The RMSNorm that stands before a product; see [`RmsNorm`](super::RmsNorm).
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a> {
+    /// `[1, columns of x]`.
+    pub scale: &'a Tensor,
+    /// Added to the mean of squares.
+    pub eps: f32,
+    /// As large as x: where many rows are normed before they are multiplied. A few are normed on the way, and it stays
+    /// as it was.
+    pub normed: &'a Tensor,
+}
+
+impl MatmulOptions<'_> {
+    /// An error unless operands and result fit the matrix, which makes `out_columns` columns of out.
+    pub(super) fn check(
+        &self,
+        op: &'static str,
+        weight: &WeightMatrix,
+        x: &Tensor,
+        out: &Tensor,
+        out_columns: usize,
+    ) -> Result<(), Error> {
+        expect(op, "columns of x", weight.columns(), x.columns())?;
+        expect(op, "columns of out", out_columns, out.columns())?;
+        expect_at_least(op, "rows of out", x.rows(), out.rows())?;
+        if let Some(norm) = &self.norm {
+            expect(op, "columns of the norm", x.columns(), norm.scale.columns())?;
+            expect(op, "columns of normed", x.columns(), norm.normed.columns())?;
+            expect_at_least(op, "rows of normed", x.rows(), norm.normed.rows())?;
+        }
+        match self.bias {
+            Some(bias) => expect(op, "columns of the bias", weight.rows(), bias.columns()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A product before it is bound: the kernel and all that it reads and writes.
+pub(super) struct Product<'a> {
+    pub(super) op: &'static str,
+    pub(super) variant: &'static Variant,
+    /// Values of the variant's overrides.
+    pub(super) overrides: &'a [(&'static str, f64)],
+    pub(super) weight: &'a WeightMatrix,
+    pub(super) x: &'a Tensor,
+    pub(super) out: &'a Tensor,
+    pub(super) options: MatmulOptions<'a>,
+    /// What the variant binds besides.
+    pub(super) extra: &'a [(&'static str, Bind<'a>)],
+}
+
+/// A kernel bound to one row piece of a matrix.
+pub(super) struct Piece {
+    pub(super) dispatch: Dispatch,
+    /// Rows of the piece.
+    pub(super) rows: u32,
+}
+
+/// `MatrixPiece` of module/matrix.wesl.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Args {
+    rows: u32,
+    first_row: u32,
+    matrix_rows: u32,
+    blocks: u32,
+    x_rows: u32,
+    out_stride: u32,
+    bias: u32,
+    accumulate: u32,
+    columns: u32,
+    eps: f32,
+    pad: [u32; 2],
+}
+
+impl Product<'_> {
+    /// Binds the kernel to every piece of the matrix.
+    pub(super) fn bind(&self, gpu: &Gpu) -> Result<Vec<Piece>, Error> {
+        let Self { x, out, weight, .. } = *self;
+        let MatmulOptions {
+            norm,
+            bias,
+            accumulate,
+        } = self.options;
+        let pipeline = gpu.pipeline_with(self.variant, self.overrides)?;
+        let bound = weight.pieces().iter().map(|piece| {
+            let rows = piece.rows() as u32;
+            let args = Args {
+                rows,
+                first_row: piece.first_row() as u32,
+                matrix_rows: weight.rows() as u32,
+                blocks: weight.blocks() as u32,
+                x_rows: x.rows() as u32,
+                out_stride: out.stride() as u32,
+                bias: bias.is_some().into(),
+                accumulate: accumulate.into(),
+                columns: weight.columns() as u32,
+                eps: norm.map_or(0.0, |norm| norm.eps),
+                pad: [0; 2],
+            };
+            let args = gpu.uniform(self.op, &args)?;
+            // What a kernel is told not to read has to be bound all the same.
+            let operands = [
+                ("matrix", args.binding()),
+                ("x", x.binding()),
+                ("norm_scale", norm.map_or(x, |norm| norm.scale).binding()),
+                ("bias", bias.unwrap_or(x).binding()),
+                ("out", out.binding()),
+            ];
+            let bindings = operands
+                .into_iter()
+                .chain(piece.bindings())
+                .chain(self.extra.iter().copied());
+            let bindings = bindings.filter(|(name, _)| self.variant.binds(name));
+            let dispatch = pipeline.bind(gpu, self.op, bindings)?;
+            Ok(Piece { dispatch, rows })
+        });
+        bound.collect()
+    }
+}
