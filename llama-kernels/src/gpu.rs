@@ -4,6 +4,7 @@
 //! variables or prints; every fault of the device comes back as an [`Error`](crate::Error).
 
 mod adapter;
+mod behind;
 mod bind;
 mod device;
 mod fault;
@@ -18,6 +19,7 @@ mod transfer;
 mod weight_matrix;
 
 pub use adapter::{AdapterChoice, AdapterDescription, Checks, GpuOptions};
+pub use behind::ReadBehind;
 pub use bind::{Bind, Dispatch, Uniform};
 pub use device::Gpu;
 pub use kv_cache::KvCache;

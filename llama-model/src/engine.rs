@@ -4,16 +4,23 @@
 
 use std::ops::ControlFlow;
 
-use llama_kernels::{Gpu, KvCache, KvFormat, StepBuffer, StepLayout, StepRow, TokenSource, padded};
+use llama_kernels::{
+    Gpu, KvCache, KvFormat, NO_TOKEN, ReadBehind, Recorder, StepBuffer, StepLayout, StepRow,
+    TokenSource, padded,
+};
 use llama_weights::Hyperparameters;
 
 use crate::Error;
-use crate::forward::Forward;
+use crate::forward::{Choice, Forward};
 use crate::memory::{self, PAGE_SIZE};
 use crate::model::{Model, SessionOptions};
 use crate::pages::{PagePool, PageTable};
 use crate::rope::Rope;
 use crate::scratch::{Scratch, ScratchShape};
+
+/// Steps of [`Engine::step_ahead`] under way at most: while the host looks at what the one before
+/// chose, one runs. A third would only lengthen what is computed in vain behind an end.
+pub(crate) const STEPS_AHEAD: usize = 2;
 
 /// The GPU side of one session or batch: everything is allocated when it is made.
 pub(crate) struct Engine {
@@ -32,6 +39,8 @@ pub(crate) struct Engine {
     sequences: Vec<Sequence>,
     pool: PagePool,
     rope: Rope,
+    /// What steps ahead chose, on its way back.
+    behind: ReadBehind,
     /// Host side of the step, kept between steps.
     step_rows: Vec<StepRow>,
     angles: Vec<f32>,
@@ -42,6 +51,8 @@ pub(crate) struct Engine {
 struct Sequence {
     /// What the cache holds.
     tokens: Vec<u32>,
+    /// Positions behind those, written by steps ahead, whose tokens the host has not settled.
+    ahead: usize,
     pages: PageTable,
 }
 
@@ -101,6 +112,7 @@ impl Engine {
             // The cache's buffers were made, so its pages are far fewer than 2^32.
             pool: PagePool::new(n_pages as u32, PAGE_SIZE),
             rope: Rope::new(h),
+            behind: gpu.read_behind("chosen, read back", 1, STEPS_AHEAD)?,
             step_rows: Vec::with_capacity(shape.rows),
             angles: Vec::with_capacity(shape.rows * h.head_dim),
             model: model.clone(),
@@ -136,6 +148,7 @@ impl Engine {
         on_logits: &mut dyn FnMut(usize, &[f32]) -> ControlFlow<()>,
         on_step: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<(), Error> {
+        self.forget_ahead();
         let mut done = 0;
         while done < rows.len() {
             let rows_of_step = &rows[done..done + self.step_length(&rows[done..])];
@@ -151,8 +164,52 @@ impl Engine {
         Ok(())
     }
 
+    /// Submits a step of one token behind all of a sequence, steps ahead included, that chooses the
+    /// next on the GPU; waits for nothing. What it chose is [`Engine::fetch_ahead`]'s.
+    pub(crate) fn step_ahead(
+        &mut self,
+        sequence: usize,
+        token: TokenSource,
+        choice: Choice,
+    ) -> Result<(), Error> {
+        self.begin_step();
+        let length = self.sequences[sequence].length() + 1;
+        self.place(sequence, token, length, true)?;
+        let recorder = self.record(choice)?;
+        let chosen = &self.scratch.chosen;
+        self.behind.submit(self.model.gpu(), recorder, chosen, 1)?;
+        self.sequences[sequence].ahead += 1;
+        Ok(())
+    }
+
+    /// Waits for the oldest step ahead, gives what it chose, and settles what it was fed: `token`.
+    pub(crate) fn fetch_ahead(&mut self, sequence: usize, token: u32) -> Result<u32, Error> {
+        let chosen = self.behind.fetch(self.model.gpu())?.first().copied();
+        let sequence = &mut self.sequences[sequence];
+        sequence.tokens.push(token);
+        sequence.ahead -= 1;
+        Ok(chosen.unwrap_or(NO_TOKEN))
+    }
+
+    /// How many steps ahead are under way.
+    pub(crate) fn steps_ahead(&self) -> usize {
+        self.behind.under_way()
+    }
+
+    /// Cuts every sequence back to its settled tokens. Steps ahead that still run write where
+    /// nothing is read before it is written anew.
+    pub(crate) fn forget_ahead(&mut self) {
+        self.behind.forget();
+        for sequence in self.sequences.iter_mut().filter(|s| s.ahead > 0) {
+            sequence.ahead = 0;
+            let position = sequence.tokens.len();
+            sequence.pages.truncate(&mut self.pool, position);
+        }
+    }
+
     /// Forgets what a sequence holds from `position` on.
     pub(crate) fn truncate(&mut self, sequence: usize, position: usize) {
+        self.forget_ahead();
         let sequence = &mut self.sequences[sequence];
         sequence.tokens.truncate(position);
         sequence.pages.truncate(&mut self.pool, position);
@@ -190,40 +247,73 @@ impl Engine {
 
     /// One step: the logits of the rows that want them, end to end.
     fn run(&mut self, rows: &[Row]) -> Result<Vec<f32>, Error> {
-        self.step_rows.clear();
-        self.angles.clear();
+        self.begin_step();
         for row in rows {
-            let sequence = &mut self.sequences[row.sequence];
-            let position = sequence.tokens.len();
-            if position == self.context || !sequence.pages.reserve(&mut self.pool, position + 1) {
-                return Err(Error::ContextFull {
-                    tokens: 1,
-                    position,
-                    context: self.context,
-                });
-            }
-            sequence.tokens.push(row.token);
-            self.rope.append(position, row.length, &mut self.angles);
-            self.step_rows.push(StepRow {
-                token: TokenSource::Id(row.token),
-                // Below the context, whose pages were numbered in u32.
-                position: position as u32,
-                sequence: row.sequence as u32,
-                wants_logits: row.wants_logits,
-            });
+            let token = TokenSource::Id(row.token);
+            self.place(row.sequence, token, row.length, row.wants_logits)?;
+            self.sequences[row.sequence].tokens.push(row.token);
         }
-        let tables: Vec<&[u32]> = self.sequences.iter().map(|s| s.pages.pages()).collect();
+        let recorder = self.record(Choice::OnHost)?;
         let gpu = self.model.gpu();
-        self.step
-            .write(gpu, &self.step_rows, &tables, &self.angles)?;
+        gpu.submit(recorder)?;
         let logit_rows = rows.iter().filter(|row| row.wants_logits).count();
-        self.forward.run(gpu, rows.len(), logit_rows)?;
         if logit_rows == 0 {
             // Progress is then of work done, and cancelling leaves no queue of steps behind.
             gpu.wait()?;
             return Ok(Vec::new());
         }
         Ok(gpu.read_f32(&self.scratch.logits, 0..logit_rows)?)
+    }
+
+    fn begin_step(&mut self) {
+        self.step_rows.clear();
+        self.angles.clear();
+    }
+
+    /// Adds a row to the step: a token behind all that its sequence has, and a page for it.
+    fn place(
+        &mut self,
+        sequence: usize,
+        token: TokenSource,
+        length: usize,
+        wants_logits: bool,
+    ) -> Result<(), Error> {
+        let of = &mut self.sequences[sequence];
+        let position = of.length();
+        if position == self.context || !of.pages.reserve(&mut self.pool, position + 1) {
+            return Err(Error::ContextFull {
+                tokens: 1,
+                position,
+                context: self.context,
+            });
+        }
+        self.rope.append(position, length, &mut self.angles);
+        self.step_rows.push(StepRow {
+            token,
+            // Below the context, whose pages were numbered in u32.
+            position: position as u32,
+            sequence: sequence as u32,
+            wants_logits,
+        });
+        Ok(())
+    }
+
+    /// Writes the step that was begun and records its commands.
+    fn record(&self, choice: Choice) -> Result<Recorder, Error> {
+        let gpu = self.model.gpu();
+        let tables: Vec<&[u32]> = self.sequences.iter().map(|s| s.pages.pages()).collect();
+        self.step
+            .write(gpu, &self.step_rows, &tables, &self.angles)?;
+        let rows = &self.step_rows;
+        let logit_rows = rows.iter().filter(|row| row.wants_logits).count();
+        self.forward.record(gpu, rows.len(), logit_rows, choice)
+    }
+}
+
+impl Sequence {
+    /// Positions that are taken.
+    fn length(&self) -> usize {
+        self.tokens.len() + self.ahead
     }
 }
 

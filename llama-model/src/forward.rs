@@ -35,6 +35,15 @@ pub(crate) struct Forward {
     output_operations: u64,
 }
 
+/// Who chooses tokens by a step's logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// Nobody on the GPU: the logits are read.
+    OnHost,
+    /// The kernel argmax.
+    Largest,
+}
+
 struct Layer {
     /// qkv `[R, (n_heads + 2 n_kv_heads) head_dim]` = (query, key, value) norm(x) (+ bias), q turned by its
     /// position; k turned, and v, written to the cache
@@ -51,8 +60,15 @@ struct Layer {
 
 impl Forward {
     /// One step of `rows` rows, of which `logit_rows` want logits: leaves those in the scratch's
-    /// logits. The step buffer has been written.
-    pub(crate) fn run(&self, gpu: &Gpu, rows: usize, logit_rows: usize) -> Result<(), Error> {
+    /// logits, and what is chosen by them in its chosen. The step buffer has been written. The last
+    /// submission is left to the caller.
+    pub(crate) fn record(
+        &self,
+        gpu: &Gpu,
+        rows: usize,
+        logit_rows: usize,
+        choice: Choice,
+    ) -> Result<Recorder, Error> {
         let mut step = Submission::new(gpu);
         let r = &mut step;
         self.embed.record(r.of(0)?, rows);
@@ -69,9 +85,12 @@ impl Forward {
             let r = r.of(self.output_operations * logit_rows as u64)?;
             self.gather.record(r, logit_rows);
             self.output.record(r, logit_rows);
-            self.argmax.record(r, logit_rows);
+            match choice {
+                Choice::OnHost => {}
+                Choice::Largest => self.argmax.record(r, logit_rows),
+            }
         }
-        step.submit()
+        Ok(step.recorder)
     }
 
     /// Binds every operation; nothing is allocated afterwards.
@@ -224,9 +243,5 @@ impl<'a> Submission<'a> {
         }
         self.operations += operations;
         Ok(&mut self.recorder)
-    }
-
-    fn submit(self) -> Result<(), Error> {
-        Ok(self.gpu.submit(self.recorder)?)
     }
 }

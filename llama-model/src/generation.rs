@@ -2,6 +2,9 @@
 //!
 //! No text here: decoding is the tokenizer's business, stop strings are [`crate::StopStrings`]'.
 
+use llama_kernels::NO_TOKEN;
+
+use crate::forward::Choice;
 use crate::{Error, Sampler, Session};
 
 /// When a generation ends, apart from the end of the context.
@@ -33,16 +36,24 @@ pub enum FinishReason {
 /// Prompt and tokens together never exceed the context. The last token given out is fed to the
 /// model only when another one is asked for, so after the end the session may hold one less than
 /// was given out. An error ends it.
+///
+/// Where the sampler's options allow it, tokens are chosen on the GPU and steps run ahead of what is
+/// given out; the session holds nothing of those past the end, whenever that is and however it
+/// comes. The tokens, the session's and the sampler's state are the same either way.
 #[derive(Debug)]
 pub struct Generation<'a> {
     session: &'a mut Session,
     sampler: &'a mut Sampler,
     options: GenerationOptions,
-    /// Given out, and not yet fed to the model.
+    /// Who chooses; not the first token, whose logits the host has.
+    choice: Choice,
+    /// Given out, and not yet held by the session.
     pending: Option<u32>,
     given: usize,
     finish: Option<FinishReason>,
     failed: bool,
+    /// Of a step ahead: told when its token is asked for.
+    failure: Option<Error>,
 }
 
 impl<'a> Generation<'a> {
@@ -51,7 +62,9 @@ impl<'a> Generation<'a> {
         sampler: &'a mut Sampler,
         options: GenerationOptions,
     ) -> Self {
+        session.begin_generation();
         Self {
+            choice: sampler.choice(),
             session,
             sampler,
             options,
@@ -59,6 +72,7 @@ impl<'a> Generation<'a> {
             given: 0,
             finish: None,
             failed: false,
+            failure: None,
         }
     }
 
@@ -79,16 +93,14 @@ impl<'a> Generation<'a> {
 
     /// The next token, or `None` with `self.finish` set.
     fn advance(&mut self) -> Result<Option<u32>, Error> {
-        let length = self.session.position() + usize::from(self.pending.is_some());
-        if self.options.max_tokens == Some(self.given) || length >= self.session.context() {
+        if self.wanted() == 0 {
             self.finish = Some(FinishReason::Length);
             return Ok(None);
         }
-        if let Some(token) = self.pending.take() {
-            self.session.decode(token)?;
-        }
-        let logits = self.session.logits().ok_or(Error::NoLogits)?;
-        let token = self.sampler.sample(logits, self.session.tokens())?;
+        let token = match self.pending {
+            None => self.choose_on_host()?,
+            Some(last) => self.choose_after(last)?,
+        };
         if !self.options.ignore_eos && self.session.model().eos_token_ids().contains(&token) {
             self.finish = Some(FinishReason::Eos);
             return Ok(None);
@@ -99,7 +111,52 @@ impl<'a> Generation<'a> {
         }
         self.pending = Some(token);
         self.given += 1;
+        // The next steps run while the caller looks at this token, which is good whatever comes of them.
+        self.failure = self.run_ahead(token).err();
         Ok(Some(token))
+    }
+
+    /// How many more tokens may be given.
+    fn wanted(&self) -> usize {
+        let length = self.session.position() + usize::from(self.pending.is_some());
+        let room = self.session.context().saturating_sub(length);
+        match self.options.max_tokens {
+            Some(most) => room.min(most - self.given),
+            None => room,
+        }
+    }
+
+    /// Feeds the token given out last, and gives the one that follows it.
+    fn choose_after(&mut self, last: u32) -> Result<u32, Error> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        if self.choice != Choice::OnHost {
+            self.run_ahead(last)?;
+            let chosen = self.session.settle(last)?;
+            if chosen != NO_TOKEN {
+                return Ok(chosen);
+            }
+            // What is wrong with the logits is for the host to say: the step once more.
+            self.session.truncate(self.session.position() - 1);
+        }
+        self.session.decode(last)?;
+        let token = self.choose_on_host();
+        self.session.forget_logits();
+        token
+    }
+
+    fn choose_on_host(&mut self) -> Result<u32, Error> {
+        let logits = self.session.logits().ok_or(Error::NoLogits)?;
+        self.sampler.sample(logits, self.session.tokens())
+    }
+
+    /// Keeps the GPU busy behind `token`, the last that is known.
+    fn run_ahead(&mut self, token: u32) -> Result<(), Error> {
+        match self.choice {
+            Choice::OnHost => Ok(()),
+            choice => self.session.run_ahead(token, self.wanted(), choice),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! It knows nothing of models, sessions or text; beams and grammars are not here.
 
 use crate::Error;
+use crate::forward::Choice;
 use crate::random::Random;
 
 /// Chooses one token per call, by these rules in this order:
@@ -119,6 +120,20 @@ impl Sampler {
             probability: c.probability / total,
         };
         Ok(self.candidates.iter().map(share).collect())
+    }
+
+    /// Who can choose by these options: the repeat penalty needs the history, which only the host has.
+    pub(crate) fn choice(&self) -> Choice {
+        let SamplerOptions {
+            temperature,
+            repeat_penalty,
+            ..
+        } = self.options;
+        if repeat_penalty == 1.0 && temperature == 0.0 {
+            Choice::Largest
+        } else {
+            Choice::OnHost
+        }
     }
 
     /// Rules 1 to 5: the greedy token, or `None` with what may be drawn in `self.candidates`, its

@@ -2,9 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use llama_kernels::KvFormat;
+use llama_kernels::{KvFormat, TokenSource};
 
-use crate::engine::{Engine, Row};
+use crate::engine::{Engine, Row, STEPS_AHEAD};
+use crate::forward::Choice;
 use crate::memory;
 use crate::{Error, Generation, GenerationOptions, Model, Sampler};
 
@@ -96,7 +97,8 @@ impl Session {
     }
 
     /// Generates from where the session stands: from [`Session::logits`], so something must have
-    /// been fed since it was made or cut back, or the first item is [`Error::NoLogits`].
+    /// been fed since it was made, cut back or generated from, or the first item is
+    /// [`Error::NoLogits`].
     pub fn generate<'a>(
         &'a mut self,
         sampler: &'a mut Sampler,
@@ -106,7 +108,8 @@ impl Session {
     }
 
     /// The logits after the last token, `[vocab_size]`; `None` where nothing was fed since the
-    /// session was made or cut back.
+    /// session was made, cut back, or fed by a [`Generation`]: that chooses on the GPU, and what it
+    /// chose by is not read.
     pub fn logits(&self) -> Option<&[f32]> {
         (!self.logits.is_empty()).then_some(&self.logits)
     }
@@ -133,6 +136,43 @@ impl Session {
             self.engine.truncate(SEQUENCE, position);
             self.logits.clear();
         }
+    }
+
+    /// Begins a [`Generation`]: what another one left running is forgotten.
+    pub(crate) fn begin_generation(&mut self) {
+        self.engine.forget_ahead();
+    }
+
+    /// Submits steps ahead until enough are under way, but no more than `wanted`. The first is fed
+    /// `token`, each further one what the one before it chose.
+    pub(crate) fn run_ahead(
+        &mut self,
+        token: u32,
+        wanted: usize,
+        choice: Choice,
+    ) -> Result<(), Error> {
+        while self.engine.steps_ahead() < STEPS_AHEAD.min(wanted) {
+            let source = match self.engine.steps_ahead() {
+                0 => TokenSource::Id(token),
+                _ => TokenSource::Chosen(0),
+            };
+            self.engine.step_ahead(SEQUENCE, source, choice)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the oldest step ahead, which was fed `token`, and gives what it chose: the token,
+    /// now held, is followed by that. [`NO_TOKEN`](llama_kernels::NO_TOKEN) where the logits are
+    /// such that nothing can be chosen.
+    pub(crate) fn settle(&mut self, token: u32) -> Result<u32, Error> {
+        let chosen = self.engine.fetch_ahead(SEQUENCE, token)?;
+        self.logits.clear();
+        Ok(chosen)
+    }
+
+    /// [`Session::logits`] of a generation that chose by them.
+    pub(crate) fn forget_logits(&mut self) {
+        self.logits.clear();
     }
 
     /// How the KV cache is held.

@@ -20,6 +20,8 @@ const NO_TOKEN: u32 = 4294967295u;
 
 const NAN_KEY: u32 = 4294967295u;
 
+const HIGHEST_KEY: u32 = 4286578688u;
+
 const LOWEST_KEY: u32 = 8388607u;
 
 fn order_key(bits: u32) -> u32 {
@@ -50,7 +52,7 @@ fn argmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
     let winner = reduce_max_word(largest, lane);
     let lowest = ~reduce_max_word(select(0u, ~index, largest == winner), lane);
     if lane.index == 0u {
-        chosen[row] = select(lowest, NO_TOKEN, winner == NAN_KEY || winner <= LOWEST_KEY);
+        chosen[row] = select(lowest, NO_TOKEN, winner >= HIGHEST_KEY || winner <= LOWEST_KEY);
     }
 }
 

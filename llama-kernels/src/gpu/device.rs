@@ -288,10 +288,19 @@ impl Gpu {
     /// # Errors
     /// What recording ran into; a fault of the device, also one of earlier work that came to light since.
     pub fn submit(&self, recorder: Recorder) -> Result<(), Error> {
+        self.submit_recorded(recorder).map(|_| ())
+    }
+
+    /// [`Gpu::submit`]; gives what [`Gpu::wait_for`] waits for, `None` where nothing was recorded.
+    pub(super) fn submit_recorded(
+        &self,
+        recorder: Recorder,
+    ) -> Result<Option<SubmissionIndex>, Error> {
+        let mut last = None;
         for commands in recorder.finish()? {
-            self.submit_commands(Some(commands))?;
+            last = Some(self.submit_commands(Some(commands))?);
         }
-        Ok(())
+        Ok(last)
     }
 
     /// Waits until everything submitted is done.

@@ -130,6 +130,22 @@ impl Recorder {
         }
     }
 
+    /// Copies whole rows to the begin of a buffer that has room for them.
+    pub(super) fn copy_out(&mut self, from: &Tensor, rows: Range<usize>, to: &wgpu::Buffer) {
+        if self.refused.is_some() {
+            return;
+        }
+        match from.byte_range("copy_out", &rows) {
+            Ok(source) => {
+                self.pass = None;
+                let encoder = self.encoder.get_or_insert_with(|| encoder(&self.gpu));
+                let bytes = source.end - source.start;
+                encoder.copy_buffer_to_buffer(from.buffer(), source.start, to, 0, Some(bytes));
+            }
+            Err(error) => self.refuse(error),
+        }
+    }
+
     /// Ends the command buffer here, so that the device may begin with it before the rest is there.
     pub fn split(&mut self) {
         self.pass = None;

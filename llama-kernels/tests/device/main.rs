@@ -2,6 +2,7 @@
 //!
 //! Without an adapter the trials are ignored, unless `LLAMA_GPU=require`, which makes that a failure.
 
+mod behind;
 mod faults;
 mod memory;
 
@@ -40,6 +41,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("bytes and counts of allocation", memory::counted),
     ("matrix rows across pieces", memory::pieces),
     ("rows copied on the device", memory::copied),
+    ("ids read behind, in order", behind::in_order),
+    ("ids read behind and forgotten", behind::forgotten),
+    ("reads behind that are refused", behind::refused),
+    ("a device is lost before a read behind", behind::lost),
     ("one pipeline for all threads", memory::one_pipeline),
     ("a profile names its dispatches", memory::profiled),
 ];
