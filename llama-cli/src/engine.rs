@@ -12,7 +12,10 @@ use crate::args::{AdapterArgs, DeviceArgs, Dtype, KvDtype};
 use crate::failure::usage;
 use crate::interrupt::{Interrupted, Interrupts, Watch};
 use crate::notice::Notices;
+use crate::opening::Opening;
+use crate::pipeline_file::PipelineFile;
 use crate::progress::Bar;
+use crate::startup::Startup;
 
 /// A context is no longer than this unless --ctx-size says so.
 pub(crate) const MOST_CONTEXT: usize = 4096;
@@ -22,6 +25,8 @@ pub(crate) struct Engine {
     pub(crate) session: Session,
     pub(crate) adapter: Adapter,
     pub(crate) load_ms: f64,
+    /// Behind the session, so that every pipeline that it made is written.
+    _pipelines: Option<PipelineFile>,
 }
 
 /// The adapter in an answer's JSON.
@@ -32,16 +37,23 @@ pub(crate) struct Adapter {
 }
 
 impl Engine {
-    /// Finds the adapter, loads the weights and allocates all that the session will ever need.
+    /// Awaits the adapter, loads the weights and allocates all that the session will ever need.
     pub(crate) fn start(
         checkpoint: &Checkpoint,
+        opening: Opening,
         args: &DeviceArgs,
         context: usize,
         notices: Notices,
         interrupts: &Interrupts,
+        startup: &mut Startup,
     ) -> Result<Self> {
         let begin = Instant::now();
-        let gpu = Gpu::new(&gpu_options(&args.adapter))?;
+        let gpu = opening.finish()?;
+        let pipelines = match args.no_pipeline_cache {
+            true => None,
+            false => PipelineFile::open(&gpu, notices),
+        };
+        startup.done("adapter");
         let adapter = gpu.adapter();
         if adapter.is_software {
             notices.note(format_args!(
@@ -60,18 +72,23 @@ impl Engine {
             notices,
             &interrupts.watch(),
         )?;
+        startup.done("weights");
+        model.prepare(args.kv_dtype.into())?;
+        startup.done("pipelines");
         let options = SessionOptions {
             context,
             kv: args.kv_dtype.into(),
             chunk: None,
         };
         let session = model.session(&options)?;
+        startup.done("session");
         let load_ms = milliseconds(begin);
         describe(&adapter, &model, &session, load_ms, notices);
         Ok(Self {
             session,
             adapter,
             load_ms,
+            _pipelines: pipelines,
         })
     }
 }

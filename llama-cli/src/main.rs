@@ -15,11 +15,14 @@ mod interrupt;
 mod lines;
 mod logits_file;
 mod notice;
+mod opening;
 mod output;
+mod pipeline_file;
 mod progress;
 mod prompt;
 mod sampling;
 mod source;
+mod startup;
 
 use std::process::ExitCode;
 
@@ -29,6 +32,7 @@ use args::{Cli, Command};
 use interrupt::Interrupts;
 
 fn main() -> ExitCode {
+    startup::begin();
     let cli = match args::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return failure::report_usage(&error),

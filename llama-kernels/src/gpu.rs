@@ -11,6 +11,7 @@ mod fault;
 mod kv_cache;
 mod memory;
 mod pipeline;
+mod pipeline_cache;
 mod profile;
 mod recorder;
 mod step;

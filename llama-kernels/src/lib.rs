@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod capabilities;
+mod checksum;
 mod error;
 mod format;
 #[cfg(feature = "wgpu")]

@@ -4,7 +4,7 @@
 //! A line is a variant's id and the fingerprint of what was tried; a kernel that changed since has another fingerprint and
 //! runs checked until its trials have passed again. What a kernel must keep to is in ARCHITECTURE.md.
 
-use crate::Variant;
+use crate::{Variant, checksum::fnv1a};
 
 const RECORD: &str = include_str!("trusted.txt");
 
@@ -23,10 +23,7 @@ impl Variant {
                 .map_or([0; 8], |value| value.to_bits().to_le_bytes());
             one.name.bytes().chain(value)
         });
-        text.chain(overrides)
-            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            })
+        fnv1a(text.chain(overrides))
     }
 }
 

@@ -534,7 +534,8 @@ fn nothing_is_allocated(_: &Gpu) -> Outcome {
     let gpu = Gpu::new(&GpuOptions::default())?;
     let model = model(&gpu)?;
     let mut session = model.session(&options(200))?;
-    let count = gpu.allocation_count();
+    let counts = || (gpu.allocation_count(), gpu.pipeline_count());
+    let count = counts();
     let mut sampler = greedy();
     session.prefill(&ids(150))?;
     let options = GenerationOptions {
@@ -546,7 +547,7 @@ fn nothing_is_allocated(_: &Gpu) -> Outcome {
     }
     session.truncate(7);
     session.logits_of_all(&ids(190), &mut |_, _| ControlFlow::Continue(()))?;
-    expect(gpu.allocation_count(), count)
+    expect(counts(), count)
 }
 
 /// A matrix over the binding limit lies in several buffers.

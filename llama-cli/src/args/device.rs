@@ -58,6 +58,9 @@ pub(crate) struct DeviceArgs {
         long_help = "How keys and values are held: auto, f32 or f16. auto is f32 with --dtype f32, else f16"
     )]
     pub(crate) kv_dtype: KvDtype,
+    /// Compile every kernel anew, and keep nothing of it in the cache directory
+    #[arg(long, env = "LLAMA_NO_PIPELINE_CACHE", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub(crate) no_pipeline_cache: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

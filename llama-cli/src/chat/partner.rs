@@ -11,10 +11,12 @@ use crate::chat::conversation::Conversation;
 use crate::engine::{self, Adapter, Engine};
 use crate::interrupt::Interrupts;
 use crate::notice::Notices;
+use crate::opening::Opening;
 use crate::output::Output;
 use crate::prompt;
 use crate::sampling::Sampling;
 use crate::source::{Opened, Source};
+use crate::startup::Startup;
 
 pub(crate) struct Partner {
     checkpoint: Opened,
@@ -25,6 +27,8 @@ pub(crate) struct Partner {
     device: DeviceArgs,
     context: usize,
     notices: Notices,
+    /// Absent from `start` on.
+    opening: Option<Opening>,
     /// Absent until `start`: a prompt can be refused before anything is loaded.
     engine: Option<Engine>,
 }
@@ -34,6 +38,7 @@ impl Partner {
     pub(crate) fn new(args: ChatArgs, notices: Notices) -> Result<Self> {
         let source = Source::new(args.model, notices);
         let checkpoint = source.checkpoint(notices)?;
+        let opening = Some(Opening::begin(&args.device.adapter)?);
         let tokenizer = source.tokenizer()?;
         let mut sampling = Sampling::new(args.sampling, checkpoint.generation_config())?;
         sampling.fall_back_to_eos(&checkpoint.eos_token_ids(), tokenizer.special_tokens().eos);
@@ -47,18 +52,25 @@ impl Partner {
             checkpoint,
             device: args.device,
             notices,
+            opening,
             engine: None,
         })
     }
 
     /// Loads the weights.
     pub(crate) fn start(&mut self, interrupts: &Interrupts) -> Result<()> {
+        let opening = match self.opening.take() {
+            Some(opening) => opening,
+            None => Opening::begin(&self.device.adapter)?,
+        };
         let engine = Engine::start(
             &self.checkpoint,
+            opening,
             &self.device,
             self.context,
             self.notices,
             interrupts,
+            &mut Startup::new(),
         )?;
         self.notices
             .detail(format_args!("chat format: {}", self.template.name()));

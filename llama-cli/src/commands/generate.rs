@@ -10,18 +10,23 @@ use crate::engine::{self, Engine};
 use crate::failure::usage;
 use crate::interrupt::{Interrupted, Interrupts};
 use crate::notice::Notices;
+use crate::opening::Opening;
 use crate::output::Output;
 use crate::prompt::{self, Prompt};
 use crate::sampling::Sampling;
 use crate::source::Source;
+use crate::startup::Startup;
 
 pub(crate) fn run(args: GenerateArgs, interrupts: &Interrupts) -> Result<()> {
     let notices = Notices::new(&args.output);
     let prompt = Prompt::read(args.prompt, notices)?;
     let source = Source::new(args.model, notices);
+    let mut startup = Startup::new();
     let checkpoint = source.checkpoint(notices)?;
     let h = checkpoint.hyperparameters();
     let mut sampling = Sampling::new(args.sampling, checkpoint.generation_config())?;
+    startup.done("model");
+    let opening = Opening::begin(&args.device.adapter)?;
     let (prompt_ids, tokenizer) = prompt_ids(prompt, &source, h.vocab_size)?;
     let end = tokenizer
         .as_ref()
@@ -35,12 +40,23 @@ pub(crate) fn run(args: GenerateArgs, interrupts: &Interrupts) -> Result<()> {
     let context = engine::context_size(args.device.ctx_size.map(Into::into), h, notices);
     engine::fits(&prompt_ids, context)?;
 
-    let mut engine = Engine::start(&checkpoint, &args.device, context, notices, interrupts)?;
+    startup.done("tokenizer");
+
+    let mut engine = Engine::start(
+        &checkpoint,
+        opening,
+        &args.device,
+        context,
+        notices,
+        interrupts,
+        &mut startup,
+    )?;
     notices.detail(format_args!("seed: {}", sampling.options.seed));
     let mut sampler = Sampler::new(&sampling.options)?;
     let mut output = Output::new();
     let mut separator = "";
     let mut show = |piece: Piece<'_>| -> Result<()> {
+        startup.first_token(notices);
         match piece {
             _ if args.output.json => {}
             Piece::Text(text) => output.text(text)?,

@@ -11,9 +11,11 @@ use crate::engine::{self, Engine};
 use crate::interrupt::Interrupts;
 use crate::logits_file::LogitsFile;
 use crate::notice::Notices;
+use crate::opening::Opening;
 use crate::output::Output;
 use crate::prompt::{self, Prompt};
 use crate::source::Source;
+use crate::startup::Startup;
 
 #[derive(Debug, Serialize)]
 struct Scores {
@@ -28,6 +30,7 @@ pub(crate) fn run(args: ScoreArgs, interrupts: &Interrupts) -> Result<()> {
     let prompt = Prompt::read(args.prompt, notices)?;
     let source = Source::new(args.model, notices);
     let checkpoint = source.checkpoint(notices)?;
+    let opening = Opening::begin(&args.device.adapter)?;
     let h = checkpoint.hyperparameters();
     let ids = match prompt {
         Prompt::Text(text) => prompt::encode(&source.tokenizer()?, &text, h.vocab_size)?,
@@ -44,7 +47,15 @@ pub(crate) fn run(args: ScoreArgs, interrupts: &Interrupts) -> Result<()> {
         .map(|path| LogitsFile::create(path, [ids.len(), h.vocab_size]))
         .transpose()?;
 
-    let mut engine = Engine::start(&checkpoint, &args.device, context, notices, interrupts)?;
+    let mut engine = Engine::start(
+        &checkpoint,
+        opening,
+        &args.device,
+        context,
+        notices,
+        interrupts,
+        &mut Startup::new(),
+    )?;
     let mut logprobs = vec![None];
     let mut take = |index: usize, logits: &[f32]| -> Result<()> {
         if let Some(&next) = ids.get(index + 1) {

@@ -35,6 +35,8 @@ pub(crate) fn program<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Pro
             command.env_remove(&name);
         }
     }
+    // Tests leave the user's cache directory alone.
+    command.env("LLAMA_NO_PIPELINE_CACHE", "1");
     // Mesa asks libwayland, which complains on stderr where this is not set.
     command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
     command

@@ -55,6 +55,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         ),
         on_adapter("doctor_json_has_every_field", doctor_json_has_every_field),
         on_adapter("verbose_says_what_runs", verbose_says_what_runs),
+        #[cfg(target_os = "linux")]
+        on_adapter(
+            "pipelines_are_kept_between_runs",
+            pipelines_are_kept_between_runs,
+        ),
     ]
 }
 
@@ -566,6 +571,7 @@ fn verbose_says_what_runs() {
         "info: adapter: ",
         "info: weights: ",
         "info: context: ",
+        "info: first token after ",
         "info: seed: 5",
         "info: prompt: ",
     ] {
@@ -576,4 +582,57 @@ fn verbose_says_what_runs() {
         "prompts are private: {}",
         ended.stderr
     );
+}
+
+/// The cache directory is a variable's on Linux.
+#[cfg(target_os = "linux")]
+fn pipelines_are_kept_between_runs() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let generate = |more: &[&str]| {
+        let ended = program(
+            ["generate", "-v", "-n", "1", "-p", "Hello"]
+                .iter()
+                .chain(more),
+        )
+        .env("LLAMA_NO_PIPELINE_CACHE", "")
+        .env("XDG_CACHE_HOME", cache.path())
+        .env("MESA_SHADER_CACHE_DIR", mesa_cache())
+        .run();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let line = ended
+            .stderr
+            .lines()
+            .find(|line| line.contains("pipeline cache: "));
+        line.unwrap_or_default().to_owned()
+    };
+    let directory = cache.path().join("llama-cli");
+    assert_eq!(generate(&["--no-pipeline-cache"]), "");
+    assert!(!directory.exists());
+    let first = generate(&[]);
+    if first.is_empty() {
+        return; // The adapter has no cache.
+    }
+    assert!(first.ends_with(" begun"), "{first}");
+    let files: Vec<_> = fs::read_dir(&directory)
+        .expect("the cache's directory")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    assert_eq!(files.len(), 1, "one file, and no temporary one");
+    assert!(generate(&[]).ends_with(" taken"));
+    fs::write(&files[0], "not a cache").expect("the file is replaced");
+    let broken = generate(&[]);
+    assert!(
+        broken.ends_with(" broken or another driver's: begun anew"),
+        "{broken}"
+    );
+    assert!(generate(&[]).ends_with(" taken"));
+}
+
+/// Where Mesa keeps shaders without the variables of a test: a cold one costs seconds.
+#[cfg(target_os = "linux")]
+fn mesa_cache() -> std::path::PathBuf {
+    let own = ["MESA_SHADER_CACHE_DIR", "XDG_CACHE_HOME"];
+    let set = own.iter().find_map(std::env::var_os).map(Into::into);
+    let home = || std::env::home_dir().unwrap_or_default().join(".cache");
+    set.unwrap_or_else(home)
 }

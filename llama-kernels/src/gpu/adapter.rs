@@ -92,12 +92,13 @@ impl std::fmt::Display for AdapterDescription {
     }
 }
 
-/// The optional wgpu features that some kernel or the profile can use.
+/// The optional wgpu features that some kernel, the profile or the pipeline cache can use.
 pub(super) const WANTED_FEATURES: Features = Features::SUBGROUP
     .union(Features::SUBGROUP_BARRIER)
     .union(Features::SHADER_F16)
     .union(Features::SHADER_INT64)
-    .union(Features::TIMESTAMP_QUERY);
+    .union(Features::TIMESTAMP_QUERY)
+    .union(Features::PIPELINE_CACHE);
 
 impl AdapterDescription {
     pub(super) fn new(index: usize, adapter: &wgpu::Adapter) -> Self {

@@ -5,7 +5,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    panic::resume_unwind,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
 use wgpu::{BindGroupLayoutEntry, BindingType, BufferBindingType, ErrorFilter, ShaderStages};
@@ -15,7 +20,10 @@ use super::{
     device::Gpu,
     fault::one_line,
 };
-use crate::{BindingClass, Error, KernelSource, Variant};
+use crate::{BindingClass, Error, KernelSource, KvFormat, Variant, WeightFormat, selection};
+
+/// Threads that compile at once: drivers hold locks of their own, and each compiler needs memory.
+const MAX_COMPILERS: usize = 8;
 
 /// One variant, compiled for a device.
 #[derive(Debug)]
@@ -29,6 +37,8 @@ pub struct Pipeline {
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
     made: Mutex<HashMap<Key, Arc<Pipeline>>>,
+    /// The driver's cache, where the caller keeps one.
+    pub(super) cache: OnceLock<wgpu::PipelineCache>,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -72,6 +82,43 @@ impl Gpu {
         overrides: &[(&'static str, f64)],
     ) -> Result<Arc<Pipeline>, Error> {
         self.made(variant, overrides, self.checks(variant))
+    }
+
+    /// Compiles what operations on weights of these formats and a cache of that one will run, several at once: a session
+    /// that is made afterwards finds its pipelines ready. What is missing from here is compiled when first asked for.
+    ///
+    /// # Errors
+    /// As [`Gpu::checked_pipeline`], of the first that fails.
+    pub fn prepare(&self, weights: &[WeightFormat], kv: KvFormat) -> Result<(), Error> {
+        let mut wanted: Vec<&'static Variant> = Vec::new();
+        for format in weights {
+            for selected in selection(self.capabilities(), *format, kv) {
+                let variant = selected.variant.filter(|variant| !wanted.contains(variant));
+                wanted.extend(variant);
+            }
+        }
+        let next = AtomicUsize::new(0);
+        let compile = || -> Result<(), Error> {
+            while let Some(variant) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.pipeline(variant)?;
+            }
+            Ok(())
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let threads = threads.min(MAX_COMPILERS).min(wanted.len());
+        thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(compile)).collect();
+            let own = compile();
+            (others.into_iter())
+                .map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .fold(own, Result::and)
+        })
+    }
+
+    /// Pipelines compiled since the device was made: a count that rises between two moments tells of a wait there.
+    pub fn pipeline_count(&self) -> usize {
+        let made = &self.shared().pipelines.made;
+        made.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     fn made(
@@ -151,7 +198,7 @@ impl Gpu {
                         // Kernels write workgroup memory before they read it.
                         zero_initialize_workgroup_memory: false,
                     },
-                    cache: None,
+                    cache: self.shared().pipelines.cache.get(),
                 });
                 Pipeline {
                     variant,

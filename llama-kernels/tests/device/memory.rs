@@ -4,7 +4,7 @@ use std::thread;
 
 use libtest_mimic::Completion;
 use llama_kernels::{
-    Error, Gpu, GpuOptions, StepBuffer, StepLayout, StepRow, TokenSource, WeightFormat,
+    Error, Gpu, GpuOptions, KvFormat, StepBuffer, StepLayout, StepRow, TokenSource, WeightFormat,
     WeightMatrix,
     ops::{Embed, SwiGlu},
     wgpu,
@@ -315,6 +315,47 @@ pub(crate) fn one_pipeline() -> Outcome {
             .all(|pipeline| std::sync::Arc::ptr_eq(pipeline, &pipelines[0])),
         "all threads were given one pipeline",
     )?;
+    Ok(Completion::Completed)
+}
+
+pub(crate) fn prepared() -> Outcome {
+    let gpu = gpu()?;
+    expect(gpu.pipeline_count() == 0, "nothing is compiled unasked")?;
+    gpu.prepare(&[WeightFormat::F16, WeightFormat::F32], KvFormat::F16)?;
+    let count = gpu.pipeline_count();
+    expect(count > 10, "a pipeline for each kernel and format")?;
+    gpu.prepare(&[WeightFormat::F16], KvFormat::F16)?;
+    SwiGlu::new(
+        &gpu,
+        &gpu.tensor("gate and up", 1, 64)?,
+        &gpu.tensor("h", 1, 32)?,
+    )?;
+    expect(gpu.pipeline_count() == count, "all of these were there")?;
+    Ok(Completion::Completed)
+}
+
+pub(crate) fn pipelines_kept() -> Outcome {
+    let first = gpu()?;
+    let Some(key) = first.pipeline_cache_key() else {
+        expect(!first.cache_pipelines(&[])?, "no cache without a key")?;
+        return Ok(Completion::ignored_with(
+            "the adapter has no pipeline cache",
+        ));
+    };
+    expect(first.pipeline_cache_data().is_none(), "no cache unasked")?;
+    expect(!first.cache_pipelines(b"something else")?, "no such data")?;
+    first.prepare(&[WeightFormat::F16], KvFormat::F16)?;
+    let data = first.pipeline_cache_data().unwrap_or_default();
+    expect(!data.is_empty(), "the driver gives something")?;
+
+    let second = gpu()?;
+    expect(
+        second.pipeline_cache_key() == Some(key),
+        "one adapter, one key",
+    )?;
+    expect(second.cache_pipelines(&data)?, "its own data are taken")?;
+    expect(!second.cache_pipelines(&data)?, "once")?;
+    second.prepare(&[WeightFormat::F16], KvFormat::F16)?;
     Ok(Completion::Completed)
 }
 
