@@ -73,15 +73,17 @@ impl Engine {
             &interrupts.watch(),
         )?;
         startup.done("weights");
-        model.prepare(args.kv_dtype.into())?;
-        startup.done("pipelines");
         let options = SessionOptions {
             context,
             kv: args.kv_dtype.into(),
             chunk: None,
         };
         let session = model.session(&options)?;
-        startup.done("session");
+        startup.done(&format!(
+            "session with {} pipelines (compiled in {:.0}, several at once)",
+            gpu.pipeline_count(),
+            gpu.pipeline_time().as_secs_f64() * 1e3
+        ));
         let load_ms = milliseconds(begin);
         describe(&adapter, &model, &session, load_ms, notices);
         Ok(Self {

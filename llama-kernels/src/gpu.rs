@@ -6,6 +6,7 @@
 mod adapter;
 mod behind;
 mod bind;
+mod compile;
 mod device;
 mod fault;
 mod kv_cache;

@@ -99,8 +99,8 @@ impl Engine {
         let step = StepBuffer::new(gpu, layout)?;
         let scratch = Scratch::new(gpu, h, shape)?;
         gpu.reserve_read_back(4 * (shape.logit_rows * padded(h.vocab_size)) as u64)?;
-        model.prepare(options.kv)?;
         let forward = Forward::new(gpu, h, model.weights(), &scratch, &step, &caches)?;
+        gpu.finish_pipelines()?;
         Ok(Self {
             forward,
             step,

@@ -70,28 +70,6 @@ pub(crate) struct Weights {
     pub(crate) output: Option<WeightMatrix>,
 }
 
-impl Weights {
-    /// The formats of all matrices, each once.
-    fn formats(&self) -> Vec<WeightFormat> {
-        let of_layers = self.layers.iter().flat_map(|layer| {
-            [
-                &layer.qkv,
-                &layer.attention_output,
-                &layer.gate_up,
-                &layer.down,
-            ]
-        });
-        let mut formats: Vec<WeightFormat> = std::iter::once(&self.embedding)
-            .chain(&self.output)
-            .chain(of_layers)
-            .map(WeightMatrix::format)
-            .collect();
-        formats.sort_unstable_by_key(|format| format.name());
-        formats.dedup();
-        formats
-    }
-}
-
 /// The weights of one layer. Biases are there where the model has them.
 #[derive(Debug)]
 pub(crate) struct LayerWeights {
@@ -150,16 +128,6 @@ impl Model {
                 loaded,
             }),
         })
-    }
-
-    /// Compiles what a session with such a cache runs, several pipelines at once. A session does it where it was not done:
-    /// call this to have it done earlier, or to know how long it takes.
-    ///
-    /// # Errors
-    /// [`Error::Gpu`] where the driver refuses one.
-    pub fn prepare(&self, kv: KvChoice) -> Result<(), Error> {
-        let kv = kv.format(self.weight_choice());
-        Ok(self.gpu().prepare(&self.weights().formats(), kv)?)
     }
 
     /// A conversation with this model: its own KV cache and position. All GPU memory that it will

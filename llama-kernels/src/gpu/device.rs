@@ -13,6 +13,7 @@ use wgpu::SubmissionIndex;
 
 use super::{
     adapter::{self, AdapterDescription, Checks, GpuOptions, WANTED_FEATURES},
+    compile::Compiler,
     fault::{Faults, one_line},
     memory::Memory,
     pipeline::Pipelines,
@@ -128,10 +129,12 @@ impl Gpu {
             capabilities.limits.binding_bytes = capabilities.limits.binding_bytes.min(limit);
         }
         adapter.capabilities = capabilities.clone();
+        let faults = Faults::watch(&device);
+        let compiler = Compiler::new(&device, &faults, &adapter.name);
         let shared = Shared {
-            faults: Faults::watch(&device),
+            faults,
             memory: Arc::new(Memory::default()),
-            pipelines: Pipelines::default(),
+            pipelines: Pipelines::new(compiler),
             read_back: Mutex::new(ReadBack::default()),
             adapter,
             capabilities,
@@ -349,14 +352,9 @@ impl Gpu {
         Ok(index)
     }
 
-    /// The faults so far. wgpu tells of a loss only when it is polled; until then its calls on a lost device do nothing.
+    /// See [`Faults::heed`].
     pub(super) fn heed(&self) -> Result<(), Error> {
-        // A poll that does not wait can only fail by loss, which the guard and the callback see.
-        let _ = self
-            .shared
-            .faults
-            .guard(|| self.shared.device.poll(wgpu::PollType::Poll))?;
-        self.shared.faults.check()
+        self.shared.faults.heed(&self.shared.device)
     }
 
     pub(super) fn shared(&self) -> &Shared {

@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+use wgpu::ErrorFilter;
+
 use crate::Error;
 
 /// The faults of one device; its callbacks write, every call of the runtime reads.
@@ -63,6 +65,42 @@ impl Faults {
                 }))
             }
         }
+    }
+
+    /// Runs a call, and turns what its error scopes caught into an error.
+    pub(super) fn scoped<T>(
+        &self,
+        device: &wgpu::Device,
+        call: impl FnOnce() -> T,
+        error: impl FnOnce(String) -> Error,
+    ) -> Result<T, Error> {
+        let (value, caught) = self.guard(|| {
+            let scopes = [
+                ErrorFilter::OutOfMemory,
+                ErrorFilter::Internal,
+                ErrorFilter::Validation,
+            ]
+            .map(|filter| device.push_error_scope(filter));
+            let value = call();
+            let caught: Vec<_> = scopes
+                .into_iter()
+                .rev()
+                .map(|scope| pollster::block_on(scope.pop()))
+                .collect();
+            (value, caught.into_iter().flatten().next())
+        })?;
+        self.heed(device)?;
+        match caught {
+            Some(caught) => Err(error(one_line(&caught.to_string()))),
+            None => Ok(value),
+        }
+    }
+
+    /// The faults so far. wgpu tells of a loss only when it is polled; until then its calls on a lost device do nothing.
+    pub(super) fn heed(&self, device: &wgpu::Device) -> Result<(), Error> {
+        // A poll that does not wait can only fail by loss, which the guard and the callback see.
+        let _ = self.guard(|| device.poll(wgpu::PollType::Poll))?;
+        self.check()
     }
 
     fn lose(&self, reason: &str) {

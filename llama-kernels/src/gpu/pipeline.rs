@@ -1,44 +1,38 @@
-//! Pipelines, compiled when first asked for and kept, and binding by name.
+//! Pipelines, made when first asked for and kept, and binding by name. How they are compiled is in `compile`.
 //!
 //! A variant of the record (`trust`) is made without wgpu's run-time checks, for the operations of this crate alone: they
 //! bind what they have measured. Every other module is made with them.
 
 use std::{
-    collections::HashMap,
-    panic::resume_unwind,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
-use wgpu::{BindGroupLayoutEntry, BindingType, BufferBindingType, ErrorFilter, ShaderStages};
+use wgpu::{BindGroupLayoutEntry, BindingType, BufferBindingType, ShaderStages};
 
 use super::{
     bind::{Bind, Dispatch},
+    compile::Compiler,
     device::Gpu,
-    fault::one_line,
 };
-use crate::{BindingClass, Error, KernelSource, KvFormat, Variant, WeightFormat, selection};
+use crate::{BindingClass, Error, Variant};
 
-/// Threads that compile at once: drivers hold locks of their own, and each compiler needs memory.
-const MAX_COMPILERS: usize = 8;
-
-/// One variant, compiled for a device.
+/// One variant of a device, compiled or about to be.
 #[derive(Debug)]
 pub struct Pipeline {
     variant: &'static Variant,
-    pub(super) compute: wgpu::ComputePipeline,
+    constants: Vec<(&'static str, f64)>,
+    checks: bool,
     layout: wgpu::BindGroupLayout,
+    compiled: OnceLock<Result<wgpu::ComputePipeline, Error>>,
 }
 
 /// The pipelines of one device, by variant and the overrides' bits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pipelines {
     made: Mutex<HashMap<Key, Arc<Pipeline>>>,
-    /// The driver's cache, where the caller keeps one.
-    pub(super) cache: OnceLock<wgpu::PipelineCache>,
+    pub(super) compiler: Arc<Compiler>,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -60,14 +54,16 @@ impl Gpu {
         variant: &'static Variant,
         overrides: &[(&'static str, f64)],
     ) -> Result<Arc<Pipeline>, Error> {
-        self.made(variant, overrides, true)
+        let pipeline = self.made(variant, overrides, true)?;
+        pipeline.compute(&self.shared().pipelines.compiler)?;
+        Ok(pipeline)
     }
 
     /// The pipeline of a variant for an operation, which has checked what it binds: without run-time checks where the
-    /// variant is trusted. Compiled at the first call.
+    /// variant is trusted. It is compiled on a thread behind the caller's back, and waited for where it is first run.
     ///
     /// # Errors
-    /// As [`Gpu::checked_pipeline`].
+    /// [`Error::Binding`] for an override that the variant does not declare; faults of the device.
     pub(crate) fn pipeline(&self, variant: &'static Variant) -> Result<Arc<Pipeline>, Error> {
         self.pipeline_with(variant, &[])
     }
@@ -75,7 +71,7 @@ impl Gpu {
     /// [`Gpu::pipeline`] with values in place of those of the variant's line in `kernels.toml`.
     ///
     /// # Errors
-    /// As [`Gpu::checked_pipeline`].
+    /// As [`Gpu::pipeline`].
     pub(crate) fn pipeline_with(
         &self,
         variant: &'static Variant,
@@ -84,41 +80,28 @@ impl Gpu {
         self.made(variant, overrides, self.checks(variant))
     }
 
-    /// Compiles what operations on weights of these formats and a cache of that one will run, several at once: a session
-    /// that is made afterwards finds its pipelines ready. What is missing from here is compiled when first asked for.
+    /// Waits until every pipeline that was asked for is compiled, and compiles what no thread has begun with. Without this
+    /// call a step waits where it first runs a kernel.
     ///
     /// # Errors
-    /// As [`Gpu::checked_pipeline`], of the first that fails.
-    pub fn prepare(&self, weights: &[WeightFormat], kv: KvFormat) -> Result<(), Error> {
-        let mut wanted: Vec<&'static Variant> = Vec::new();
-        for format in weights {
-            for selected in selection(self.capabilities(), *format, kv) {
-                let variant = selected.variant.filter(|variant| !wanted.contains(variant));
-                wanted.extend(variant);
-            }
+    /// [`Error::Pipeline`] of the first that the driver refused; faults of the device.
+    pub fn finish_pipelines(&self) -> Result<(), Error> {
+        let pipelines = &self.shared().pipelines;
+        let all: Vec<Arc<Pipeline>> = pipelines.made().values().cloned().collect();
+        for pipeline in all {
+            pipeline.compute(&pipelines.compiler)?;
         }
-        let next = AtomicUsize::new(0);
-        let compile = || -> Result<(), Error> {
-            while let Some(variant) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.pipeline(variant)?;
-            }
-            Ok(())
-        };
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let threads = threads.min(MAX_COMPILERS).min(wanted.len());
-        thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(compile)).collect();
-            let own = compile();
-            (others.into_iter())
-                .map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)))
-                .fold(own, Result::and)
-        })
+        Ok(())
     }
 
-    /// Pipelines compiled since the device was made: a count that rises between two moments tells of a wait there.
+    /// Pipelines asked for since the device was made: a count that rises between two moments tells of a wait there.
     pub fn pipeline_count(&self) -> usize {
-        let made = &self.shared().pipelines.made;
-        made.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.shared().pipelines.made().len()
+    }
+
+    /// The time that compiling took, of all threads together.
+    pub fn pipeline_time(&self) -> Duration {
+        self.shared().pipelines.compiler.time()
     }
 
     fn made(
@@ -136,27 +119,28 @@ impl Gpu {
             overrides: overrides.collect(),
             checks,
         };
-        let pipelines = || {
-            self.shared()
-                .pipelines
-                .made
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        if let Some(pipeline) = pipelines().get(&key) {
+        let pipelines = &self.shared().pipelines;
+        if let Some(pipeline) = pipelines.made().get(&key) {
             return Ok(Arc::clone(pipeline));
         }
-        // Compiled outside the lock, so that threads compile different pipelines at once; of two equal ones the first stays.
-        let compiled = Arc::new(self.compile(variant, &constants, checks)?);
-        Ok(Arc::clone(pipelines().entry(key).or_insert(compiled)))
+        let pipeline = Arc::new(Pipeline {
+            variant,
+            constants,
+            checks,
+            layout: self.layout(variant)?,
+            compiled: OnceLock::new(),
+        });
+        // Another thread may have been here meanwhile: the first stays.
+        match pipelines.made().entry(key) {
+            Entry::Occupied(first) => Ok(Arc::clone(first.get())),
+            Entry::Vacant(place) => {
+                pipelines.compiler.enqueue(&pipeline);
+                Ok(Arc::clone(place.insert(pipeline)))
+            }
+        }
     }
 
-    fn compile(
-        &self,
-        variant: &'static Variant,
-        constants: &[(&str, f64)],
-        checks: bool,
-    ) -> Result<Pipeline, Error> {
+    fn layout(&self, variant: &Variant) -> Result<wgpu::BindGroupLayout, Error> {
         let id = variant.id();
         let entries: Vec<BindGroupLayoutEntry> = (variant.bindings.iter())
             .map(|binding| BindGroupLayoutEntry {
@@ -174,38 +158,14 @@ impl Gpu {
                 count: None,
             })
             .collect();
-        let device = self.device();
-        self.scoped(
-            || {
-                let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-                    label: Some(&id),
-                    entries: &entries,
-                });
-                let pipeline_layout =
-                    device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                        label: Some(&id),
-                        bind_group_layouts: &[Some(&layout)],
-                        immediate_size: 0,
-                    });
-                let module = module(device, variant, checks);
-                let compute = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                    label: Some(&id),
-                    layout: Some(&pipeline_layout),
-                    module: &module,
-                    entry_point: Some(variant.entry),
-                    compilation_options: wgpu::PipelineCompilationOptions {
-                        constants,
-                        // Kernels write workgroup memory before they read it.
-                        zero_initialize_workgroup_memory: false,
-                    },
-                    cache: self.shared().pipelines.cache.get(),
-                });
-                Pipeline {
-                    variant,
-                    compute,
-                    layout,
-                }
-            },
+        let descriptor = wgpu::BindGroupLayoutDescriptor {
+            label: Some(&id),
+            entries: &entries,
+        };
+        let shared = self.shared();
+        shared.faults.scoped(
+            &shared.device,
+            || shared.device.create_bind_group_layout(&descriptor),
             |reason| Error::Pipeline {
                 variant: id.clone(),
                 adapter: self.adapter().name.clone(),
@@ -213,65 +173,25 @@ impl Gpu {
             },
         )
     }
+}
 
-    /// Runs a call, and turns what its error scopes caught into an error.
-    fn scoped<T>(
-        &self,
-        call: impl FnOnce() -> T,
-        error: impl FnOnce(String) -> Error,
-    ) -> Result<T, Error> {
-        let shared = self.shared();
-        let (value, caught) = shared.faults.guard(|| {
-            let scopes = [
-                ErrorFilter::OutOfMemory,
-                ErrorFilter::Internal,
-                ErrorFilter::Validation,
-            ]
-            .map(|filter| shared.device.push_error_scope(filter));
-            let value = call();
-            let caught: Vec<_> = scopes
-                .into_iter()
-                .rev()
-                .map(|scope| pollster::block_on(scope.pop()))
-                .collect();
-            (value, caught.into_iter().flatten().next())
-        })?;
-        self.heed()?;
-        match caught {
-            Some(caught) => Err(error(one_line(&caught.to_string()))),
-            None => Ok(value),
+impl Pipelines {
+    pub(super) fn new(compiler: Arc<Compiler>) -> Self {
+        Self {
+            made: Mutex::default(),
+            compiler,
         }
+    }
+
+    fn made(&self) -> MutexGuard<'_, HashMap<Key, Arc<Pipeline>>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A variant's shader module, with or without wgpu's run-time checks.
-#[expect(
-    unsafe_code,
-    reason = "checks cost time in every kernel, and loop bounds up to a hundred times as much"
-)]
-fn module(device: &wgpu::Device, variant: &'static Variant, checks: bool) -> wgpu::ShaderModule {
-    let id = variant.id();
-    let descriptor = wgpu::ShaderModuleDescriptor {
-        label: Some(&id),
-        source: wgpu::ShaderSource::Wgsl(KernelSource::of(variant).wgsl().into()),
-    };
-    if checks {
-        return device.create_shader_module(descriptor);
-    }
-    // SAFETY: an unchecked module must not index outside its bindings, loop without end, or divide by zero.
-    // - It is bound and dispatched by this crate's operations alone (`Gpu::pipeline`); callers' buffers get checked modules.
-    // - Sizes: what a kernel is told of them in its uniforms, the operation took from the tensors it binds, whose shapes it
-    //   compared, and no operation records more rows than they hold (`ops/shape.rs`). Kernels compare each invocation's
-    //   place with those sizes before they use it.
-    // - Indices that are data: the step buffer's rows, sequences and positions are checked against its layout when written
-    //   (`StepBuffer::write`), pages are clamped to the cache, tokens compared with the matrix piece, and chosen rows with
-    //   the length of `chosen`.
-    // - Loops run to such sizes or to a position, which `StepBuffer::new` holds below 2^31; divisors are such sizes too, and
-    //   the operations refuse zero.
-    // - The very text passed its trials with the checks on and off (`Variant::is_trusted`), or the caller of
-    //   `Gpu::unchecked` answers for it.
-    unsafe {
-        device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+impl Drop for Pipelines {
+    fn drop(&mut self) {
+        // No thread may be in the driver when the process ends.
+        self.compiler.close();
     }
 }
 
@@ -312,6 +232,16 @@ impl Pipeline {
         self.variant
     }
 
+    /// What the driver made of it; compiled here where no thread has begun with it.
+    pub(super) fn compute(&self, compiler: &Compiler) -> Result<&wgpu::ComputePipeline, Error> {
+        self.compiled
+            .get_or_init(|| {
+                compiler.compile(self.variant, &self.constants, self.checks, &self.layout)
+            })
+            .as_ref()
+            .map_err(Error::clone)
+    }
+
     /// Binds buffers by the names of the WGSL variables: each of the variant's bindings once, and nothing else.
     ///
     /// # Errors
@@ -339,7 +269,8 @@ impl Pipeline {
             layout: &self.layout,
             entries: &entries,
         };
-        let bind_group = gpu.scoped(
+        let bind_group = gpu.shared().faults.scoped(
+            gpu.device(),
             || gpu.device().create_bind_group(&descriptor),
             |reason| binding_error(self.variant, "*", &reason),
         )?;

@@ -37,7 +37,7 @@ impl Gpu {
         let Some(key) = self.pipeline_cache_key() else {
             return Ok(false);
         };
-        let cache = &self.shared().pipelines.cache;
+        let cache = &self.shared().pipelines.compiler.cache;
         if cache.get().is_some() {
             return Ok(false);
         }
@@ -53,7 +53,7 @@ impl Gpu {
     /// The pipelines made since [`Gpu::cache_pipelines`] and those taken then; `None` without that call, and where the
     /// driver gives nothing.
     pub fn pipeline_cache_data(&self) -> Option<Vec<u8>> {
-        let cache = self.shared().pipelines.cache.get()?;
+        let cache = self.shared().pipelines.compiler.cache.get()?;
         let content = cache.get_data()?;
         Some(seal(&content, &self.pipeline_cache_key()?))
     }

@@ -50,6 +50,11 @@ impl Recorder {
             });
             return;
         }
+        let compiler = &self.gpu.shared().pipelines.compiler;
+        let pipeline = match dispatch.pipeline.compute(compiler) {
+            Ok(pipeline) => pipeline,
+            Err(error) => return self.refuse(error),
+        };
         if self.dispatches == MAX_DISPATCHES {
             self.split();
         }
@@ -76,7 +81,7 @@ impl Recorder {
                     .insert(encoder.begin_compute_pass(&descriptor).forget_lifetime())
             }
         };
-        pass.set_pipeline(&dispatch.pipeline.compute);
+        pass.set_pipeline(pipeline);
         pass.set_bind_group(0, &dispatch.bind_group, &[]);
         pass.dispatch_workgroups(x, y, z);
     }

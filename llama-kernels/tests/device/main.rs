@@ -46,7 +46,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("reads behind that are refused", behind::refused),
     ("a device is lost before a read behind", behind::lost),
     ("one pipeline for all threads", memory::one_pipeline),
-    ("pipelines prepared at once", memory::prepared),
+    (
+        "pipelines compiled behind the caller",
+        memory::compiled_behind,
+    ),
     ("pipelines kept for the next device", memory::pipelines_kept),
     ("a profile names its dispatches", memory::profiled),
 ];
