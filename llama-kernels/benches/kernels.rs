@@ -20,7 +20,7 @@ const HEADS: Heads = Heads {
 };
 const PROMPT: usize = 64;
 const CONTEXT: usize = 1_024;
-const PAGE: usize = 64;
+const PAGE: usize = 16;
 
 const FORMATS: [WeightFormat; 4] = [
     WeightFormat::F32,
@@ -35,7 +35,10 @@ fn all(criterion: &mut Criterion) {
         Err(error) => return eprintln!("nothing measured: {error}"),
     };
     eprintln!("adapter: {}", gpu.adapter().name);
-    if let Err(error) = products(criterion, &gpu).and_then(|()| others(criterion, &gpu)) {
+    if let Err(error) = products(criterion, &gpu)
+        .and_then(|()| others(criterion, &gpu))
+        .and_then(|()| attention(criterion, &gpu))
+    {
         panic!("{error}");
     }
 }
@@ -105,7 +108,6 @@ fn others(criterion: &mut Criterion, gpu: &Gpu) -> Result<(), Error> {
     let logits = gpu.tensor("logits", 1, VOCABULARY)?;
     let chosen = gpu.ids("chosen", 1)?;
     let qkv = gpu.tensor("qkv", PROMPT, HEADS.qkv_columns())?;
-    let attended = gpu.tensor("attended", PROMPT, HEADS.columns())?;
     let table = WeightMatrix::new(gpu, "table", WeightFormat::F16, VOCABULARY, HIDDEN)?;
 
     let mut group = criterion.benchmark_group("rows");
@@ -167,19 +169,79 @@ fn others(criterion: &mut Criterion, gpu: &Gpu) -> Result<(), Error> {
         measure(&mut group, gpu, &name, touched(&[&qkv]), |recorder| {
             rope.record(recorder, PROMPT)
         });
-        let attention = ops::Attention::new(gpu, &qkv, &step, &cache, HEADS, &attended)?;
-        // Each head's two products with about CONTEXT positions.
-        let flops =
-            |rows: usize| Throughput::Elements((4 * rows * CONTEXT * HEADS.columns()) as u64);
-        for rows in [1, PROMPT] {
-            let name = format!("attention {} {rows}", format.name());
-            measure(&mut group, gpu, &name, flops(rows), |recorder| {
-                attention.record(recorder, rows)
-            });
-        }
         group.finish();
     }
     Ok(())
+}
+
+/// Attention of a model of 110 million parameters and of one with grouped queries: a token at two depths, by the
+/// bytes of the cache that it must read once, and a prompt from its beginning, by operations (its causal half).
+fn attention(criterion: &mut Criterion, gpu: &Gpu) -> Result<(), Error> {
+    const MULTI_HEAD: Heads = Heads {
+        n_heads: 12,
+        n_kv_heads: 12,
+        head_dim: 64,
+    };
+    const LENGTHS: [usize; 2] = [512, 4_000];
+    const ROWS: usize = 512;
+    let pages: Vec<u32> = (0..LENGTHS[1].div_ceil(PAGE) as u32).collect();
+    for (shape, heads) in [("multi-head", MULTI_HEAD), ("grouped", HEADS)] {
+        let layout = StepLayout {
+            max_rows: ROWS,
+            max_sequences: 1,
+            pages_per_sequence: pages.len(),
+            page_size: PAGE,
+            rope_pairs: heads.head_dim / 2,
+        };
+        let step = StepBuffer::new(gpu, layout)?;
+        let qkv = gpu.tensor("qkv", ROWS, heads.qkv_columns())?;
+        let out = gpu.tensor("attended", ROWS, heads.columns())?;
+        let (rows, columns) = ops::Attention::partials(heads);
+        let partials = gpu.tensor("partials", rows, columns)?;
+        for format in KvFormat::ALL {
+            let (n_kv_heads, head_dim) = (heads.n_kv_heads, heads.head_dim);
+            let cache = KvCache::new(
+                gpu,
+                "cache",
+                format,
+                pages.len(),
+                PAGE,
+                n_kv_heads,
+                head_dim,
+            )?;
+            let op = ops::Attention::new(gpu, &qkv, &step, &cache, heads, &partials, &out)?;
+            let mut group = criterion.benchmark_group(format!("attention {shape}"));
+            let mut attend = |name: String, positions: std::ops::Range<usize>, throughput| {
+                let rows: Vec<StepRow> = positions.map(step_row).collect();
+                let angles = [1.0, 0.0].repeat(rows.len() * head_dim / 2);
+                step.write(gpu, &rows, &[&pages], &angles)?;
+                let reach = ops::Reach::of(&rows);
+                measure(&mut group, gpu, &name, throughput, |recorder| {
+                    op.record(recorder, reach)
+                });
+                Ok::<(), Error>(())
+            };
+            for length in LENGTHS {
+                let bytes = 2 * length * n_kv_heads * head_dim * format.element_bytes();
+                let name = format!("{} decode at {length}", format.name());
+                attend(name, length - 1..length, Throughput::Bytes(bytes as u64))?;
+            }
+            let flops = 4 * ROWS * (ROWS + 1) / 2 * heads.columns();
+            let name = format!("{} prefill of {ROWS}", format.name());
+            attend(name, 0..ROWS, Throughput::Elements(flops as u64))?;
+            group.finish();
+        }
+    }
+    Ok(())
+}
+
+fn step_row(position: usize) -> StepRow {
+    StepRow {
+        token: TokenSource::Id(0),
+        position: position as u32,
+        sequence: 0,
+        wants_logits: false,
+    }
 }
 
 /// The last rows of a context's only sequence, all of whose logits are wanted.

@@ -4,6 +4,7 @@
 
 use std::ops::ControlFlow;
 
+use llama_kernels::ops::Reach;
 use llama_kernels::{
     Gpu, KvCache, KvFormat, NO_TOKEN, ReadBehind, Recorder, StepBuffer, StepLayout, StepRow,
     TokenSource, padded,
@@ -307,7 +308,8 @@ impl Engine {
             .write(gpu, &self.step_rows, &tables, &self.angles)?;
         let rows = &self.step_rows;
         let logit_rows = rows.iter().filter(|row| row.wants_logits).count();
-        self.forward.record(gpu, rows.len(), logit_rows, choice)
+        self.forward
+            .record(gpu, Reach::of(rows), logit_rows, choice)
     }
 }
 

@@ -5,15 +5,14 @@
 //! buffers it reads and writes. Tokens, positions, pages and angles are in the step buffer.
 
 use llama_kernels::ops::{
-    Argmax, Attention, Embed, GatedMatmul, GatherRows, HeadsMatmul, Matmul, MatmulOptions, Norm,
+    Argmax, Attention, Embed, GatedMatmul, GatherRows, HeadsMatmul, Matmul, MatmulOptions, Norm, Reach,
 };
-use llama_kernels::reference::Heads;
 use llama_kernels::{Gpu, KvCache, Recorder, StepBuffer, Tensor, WeightMatrix};
 use llama_weights::Hyperparameters;
 
 use crate::Error;
 use crate::model::{LayerWeights, Weights};
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, heads};
 
 /// Floating-point operations in one submission. Drivers take a GPU for hung after about 2 s; this is
 /// 0.5 s on an adapter that does 200 GFLOP/s. A 7B decode step is 13 GFLOP: one submission.
@@ -59,16 +58,17 @@ struct Layer {
 }
 
 impl Forward {
-    /// One step of `rows` rows, of which `logit_rows` want logits: leaves those in the scratch's
+    /// One step of `reach.rows` rows, of which `logit_rows` want logits: leaves those in the scratch's
     /// logits, and what is chosen by them in its chosen. The step buffer has been written. The last
     /// submission is left to the caller.
     pub(crate) fn record(
         &self,
         gpu: &Gpu,
-        rows: usize,
+        reach: Reach,
         logit_rows: usize,
         choice: Choice,
     ) -> Result<Recorder, Error> {
+        let rows = reach.rows;
         let mut step = Submission::new(gpu);
         let r = &mut step;
         self.embed.record(r.of(0)?, rows);
@@ -76,7 +76,7 @@ impl Forward {
         for layer in &self.layers {
             let r = r.of(operations)?;
             layer.qkv.record(r, rows);
-            layer.attention.record(r, rows);
+            layer.attention.record(r, reach);
             layer.attention_output.record(r, rows);
             layer.gate_up.record(r, rows);
             layer.down.record(r, rows);
@@ -154,6 +154,7 @@ impl Layer {
             xb,
             qkv,
             att,
+            att_partials,
             gate_up,
             hb,
             ..
@@ -164,11 +165,7 @@ impl Layer {
             eps: h.rms_norm_eps,
             normed: xb,
         };
-        let heads = Heads {
-            n_heads: h.n_heads,
-            n_kv_heads: h.n_kv_heads,
-            head_dim: h.head_dim,
-        };
+        let heads = heads(h);
         Ok(Self {
             qkv: HeadsMatmul::new(
                 gpu,
@@ -179,7 +176,7 @@ impl Layer {
                 cache,
                 heads,
             )?,
-            attention: Attention::new(gpu, qkv, step, cache, heads, att)?,
+            attention: Attention::new(gpu, qkv, step, cache, heads, att_partials, att)?,
             attention_output: Matmul::new(
                 gpu,
                 &w.attention_output,

@@ -2,6 +2,8 @@
 //!
 //! Sizes follow from the model's shape and a budget, never from a prompt.
 
+use llama_kernels::ops::Attention;
+use llama_kernels::reference::Heads;
 use llama_kernels::{Gpu, Tensor, padded};
 use llama_weights::Hyperparameters;
 
@@ -36,6 +38,8 @@ pub(crate) struct Scratch {
     pub(crate) qkv: Tensor,
     /// What the heads attended to, `[R, n_heads head_dim]`
     pub(crate) att: Tensor,
+    /// Parts of att where its positions are split, `[P, n_heads · (4 + head_dim)]`
+    pub(crate) att_partials: Tensor,
     /// Gate and up projections, `[R, 2 ffn_size]`
     pub(crate) gate_up: Tensor,
     /// Gated hidden layer of the FFN, `[R, ffn_size]`
@@ -76,7 +80,9 @@ impl ScratchShape {
     /// Bytes of all buffers.
     pub(crate) fn bytes(&self, h: &Hyperparameters) -> u64 {
         let logit_row = 4 * (2 * padded(h.hidden_size) + padded(h.vocab_size)) as u64;
-        self.rows as u64 * row_bytes(h) + self.logit_rows as u64 * logit_row
+        let (rows, columns) = Attention::partials(heads(h));
+        let partials = 4 * (rows * padded(columns)) as u64;
+        self.rows as u64 * row_bytes(h) + self.logit_rows as u64 * logit_row + partials
     }
 }
 
@@ -88,6 +94,10 @@ impl Scratch {
             xb: gpu.tensor("xb", rows, h.hidden_size)?,
             qkv: gpu.tensor("qkv", rows, qkv_columns(h))?,
             att: gpu.tensor("att", rows, h.n_heads * h.head_dim)?,
+            att_partials: {
+                let (rows, columns) = Attention::partials(heads(h));
+                gpu.tensor("att_partials", rows, columns)?
+            },
             gate_up: gpu.tensor("gate_up", rows, 2 * h.ffn_size)?,
             hb: gpu.tensor("hb", rows, h.ffn_size)?,
             xl: gpu.tensor("xl", logit_rows, h.hidden_size)?,
@@ -95,6 +105,15 @@ impl Scratch {
             logits: gpu.tensor("logits", logit_rows, h.vocab_size)?,
             chosen: gpu.ids("chosen", logit_rows)?,
         })
+    }
+}
+
+/// The shape of attention.
+pub(crate) fn heads(h: &Hyperparameters) -> Heads {
+    Heads {
+        n_heads: h.n_heads,
+        n_kv_heads: h.n_kv_heads,
+        head_dim: h.head_dim,
     }
 }
 

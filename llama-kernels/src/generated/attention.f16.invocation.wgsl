@@ -7,10 +7,10 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) g
     if row >= step_rows() {
         return;
     }
-    attend(row, unit % heads.n_heads, lane);
+    attend(row, unit % heads.n_heads, AttendedSplit(group.z, groups.z), lane);
 }
 
-const MAX_WORDS: u32 = 64u;
+const MAX_OCTETS: u32 = 32u;
 
 const WORKGROUP: u32 = 64u;
 
@@ -23,40 +23,43 @@ fn attend_unit(group: u32, lane: AttendLane) -> u32 {
     return group * WORKGROUP + lane.index;
 }
 
-fn attend(row: u32, head: u32, lane: AttendLane) {
-    let kv_head = head / (heads.n_heads / heads.n_kv_heads);
-    let position = step_position(row);
-    let sequence = step_sequence(row);
-    let words = heads.words;
-    var query: array<vec4<f32>, MAX_WORDS>;
-    var sums: array<vec4<f32>, MAX_WORDS>;
-    for (var word = 0u; word < words; word++) {
-        query[word] = attended_query(row, head, word);
-        sums[word] = vec4<f32>();
+fn attend_dot(a: mat2x4<f32>, b: mat2x4<f32>) -> f32 {
+    return dot(a[0], b[0]) + dot(a[1], b[1]);
+}
+
+fn attend(row: u32, head: u32, split: AttendedSplit, lane: AttendLane) {
+    let pages = attended_pages(step_sequence(row), head / (heads.n_heads / heads.n_kv_heads));
+    let span = attended_span(step_position(row) + 1u, split);
+    let octets = heads.words / 2u;
+    var query: array<mat2x4<f32>, MAX_OCTETS>;
+    var sums: array<mat2x4<f32>, MAX_OCTETS>;
+    for (var octet = 0u; octet < octets; octet++) {
+        query[octet] = mat2x4<f32>(attended_query(row, head, octet * 2u), attended_query(row, head, octet * 2u + 1u));
+        sums[octet] = mat2x4<f32>();
     }
     var largest = ATTENDED_NONE;
     var total = 0.0;
-    for (var first = 0u; first <= position; first += 4u) {
-        let places = min(vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(position - first));
-        let rows = vec4<u32>(heads_cache_row(sequence, first, kv_head)) + places * words;
+    for (var first = span.x; first < span.y; first += 4u) {
+        let offsets = vec4<u32>(0u, 1u, 2u, 3u);
+        let left = vec4<u32>(span.y - first);
+        let rows = vec4<u32>(attended_row(pages, first)) + min(offsets, left - vec4<u32>(1u));
         var scores = vec4<f32>();
-        for (var word = 0u; word < words; word++) {
-            let q = query[word];
-            scores += vec4<f32>(dot(q, attended_key(rows.x + word)), dot(q, attended_key(rows.y + word)), dot(q, attended_key(rows.z + word)), dot(q, attended_key(rows.w + word)));
+        for (var octet = 0u; octet < octets; octet++) {
+            let own = query[octet];
+            scores += vec4<f32>(attend_dot(own, kv_key(rows.x, octet)), attend_dot(own, kv_key(rows.y, octet)), attend_dot(own, kv_key(rows.z, octet)), attend_dot(own, kv_key(rows.w, octet)));
         }
-        let inside = vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(position);
-        scores = select(vec4<f32>(ATTENDED_NONE), scores, inside);
+        scores = select(vec4<f32>(ATTENDED_NONE), scores, offsets < left);
         let higher = max(largest, max(max(scores.x, scores.y), max(scores.z, scores.w)));
         let shrink = exp(largest - higher);
-        let weights = exp(scores - higher);
+        let weights = exp(scores - vec4<f32>(higher));
         largest = higher;
-        total = total * shrink + weights.x + weights.y + weights.z + weights.w;
-        for (var word = 0u; word < words; word++) {
-            sums[word] = sums[word] * shrink + weights.x * attended_value(rows.x + word) + weights.y * attended_value(rows.y + word) + weights.z * attended_value(rows.z + word) + weights.w * attended_value(rows.w + word);
+        total = total * shrink + dot(weights, vec4<f32>(1.0));
+        for (var octet = 0u; octet < octets; octet++) {
+            sums[octet] = sums[octet] * shrink + kv_value(rows.x, octet) * weights.x + kv_value(rows.y, octet) * weights.y + kv_value(rows.z, octet) * weights.z + kv_value(rows.w, octet) * weights.w;
         }
     }
-    for (var word = 0u; word * 4u < heads.head_dim; word++) {
-        attended_write(row, head, word, sums[word] / total);
+    for (var octet = 0u; octet < octets; octet++) {
+        attended_write(row, head, split, octet, sums[octet], largest, total);
     }
 }
 
@@ -73,11 +76,6 @@ struct Heads {
 
 @group(0) @binding(9)
 var<uniform> heads: Heads;
-
-fn heads_cache_row(sequence: u32, position: u32, kv_head: u32) -> u32 {
-    let slot = step_slot(sequence, position);
-    return ((min(slot.x, heads.pages - 1u) * heads.n_kv_heads + kv_head) * step_page_size() + slot.y) * heads.words;
-}
 
 @group(0) @binding(20)
 var<storage, read> step: array<u32>;
@@ -100,58 +98,91 @@ fn step_sequence(row: u32) -> u32 {
     return step[step_record(row) + 2u];
 }
 
-fn step_page_size() -> u32 {
-    return 1u << step[5];
-}
-
-fn step_page(sequence: u32, index: u32) -> u32 {
-    return step[STEP_HEADER + sequence * step[4] + index];
-}
-
-fn step_slot(sequence: u32, position: u32) -> vec2<u32> {
-    return vec2<u32>(step_page(sequence, position >> step[5]), position & (step_page_size() - 1u));
-}
-
 @group(0) @binding(1)
 var<storage, read> qkv: array<f32>;
 
 @group(0) @binding(2)
-var<storage, read> kv_k: array<KvWord>;
+var<storage, read_write> out: array<f32>;
 
 @group(0) @binding(3)
-var<storage, read> kv_v: array<KvWord>;
-
-@group(0) @binding(4)
-var<storage, read_write> out: array<f32>;
+var<storage, read_write> partials: array<vec4<f32>>;
 
 const ATTENDED_NONE: f32 = -3e38;
 
-fn attended_query(row: u32, head: u32, word: u32) -> vec4<f32> {
+const ATTENDED_CHUNK: u32 = 32u;
+
+struct AttendedSplit {
+    index: u32,
+    count: u32
+}
+
+fn attended_span(length: u32, split: AttendedSplit) -> vec2<u32> {
+    let chunks = (length + ATTENDED_CHUNK - 1u) / ATTENDED_CHUNK;
+    let share = (chunks + split.count - 1u) / split.count * ATTENDED_CHUNK;
+    return min(vec2<u32>(split.index, split.index + 1u) * share, vec2<u32>(length));
+}
+
+struct AttendedPages {
+    table: u32,
+    shift: u32,
+    kv_head: u32
+}
+
+fn attended_pages(sequence: u32, kv_head: u32) -> AttendedPages {
+    return AttendedPages(STEP_HEADER + sequence * step[4], step[5], kv_head);
+}
+
+fn attended_row(pages: AttendedPages, position: u32) -> u32 {
+    let page = min(step[pages.table + (position >> pages.shift)], heads.pages - 1u);
+    let place = position & ((1u << pages.shift) - 1u);
+    return ((page * heads.n_kv_heads + pages.kv_head) << pages.shift) + place;
+}
+
+fn attended_query_value(row: u32, head: u32, i: u32) -> f32 {
     let at = row * heads.qkv_stride + head * heads.head_dim;
-    let i = vec4<u32>(word * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
-    let inside = i < vec4<u32>(heads.head_dim);
-    let source = vec4<u32>(at) + min(i, vec4<u32>(heads.head_dim - 1u));
-    let values = vec4<f32>(qkv[source.x], qkv[source.y], qkv[source.z], qkv[source.w]);
-    return select(vec4<f32>(), values * heads.scale, inside);
+    let value = qkv[at + min(i, heads.head_dim - 1u)];
+    return select(0.0, value * heads.scale, i < heads.head_dim);
 }
 
-fn attended_key(word: u32) -> vec4<f32> {
-    return kv_unpack(kv_k[word]);
+fn attended_query(row: u32, head: u32, word: u32) -> vec4<f32> {
+    return vec4<f32>(attended_query_value(row, head, word * 4u), attended_query_value(row, head, word * 4u + 1u), attended_query_value(row, head, word * 4u + 2u), attended_query_value(row, head, word * 4u + 3u));
 }
 
-fn attended_value(word: u32) -> vec4<f32> {
-    return kv_unpack(kv_v[word]);
-}
-
-fn attended_write(row: u32, head: u32, word: u32, values: vec4<f32>) {
+fn attended_write(row: u32, head: u32, split: AttendedSplit, octet: u32, sums: mat2x4<f32>, largest: f32, total: f32) {
+    if split.count > 1u {
+        let at = partial_at(row * heads.n_heads + head, split.index, split.count, heads.words);
+        if octet == 0u {
+            partials[at] = vec4<f32>(largest, total, 0.0, 0.0);
+        }
+        partials[at + 1u + octet * 2u] = sums[0];
+        partials[at + 2u + octet * 2u] = sums[1];
+        return;
+    }
     let at = row * heads.out_stride + head * heads.head_dim;
-    for (var i = 0u; i < min(4u, heads.head_dim - word * 4u); i++) {
-        out[at + word * 4u + i] = values[i];
+    let first = octet * 8u;
+    for (var i = 0u; i < min(8u, heads.head_dim - min(first, heads.head_dim)); i++) {
+        out[at + first + i] = sums[i / 4u][i % 4u] / total;
     }
 }
 
-alias KvWord = vec2<u32>;
+@group(0) @binding(15)
+var<storage, read> kv_k: array<vec4<u32>>;
 
-fn kv_unpack(word: KvWord) -> vec4<f32> {
-    return vec4<f32>(unpack2x16float(word.x), unpack2x16float(word.y));
+@group(0) @binding(16)
+var<storage, read> kv_v: array<vec4<u32>>;
+
+fn kv_octet(halves: vec4<u32>) -> mat2x4<f32> {
+    return mat2x4<f32>(vec4<f32>(unpack2x16float(halves.x), unpack2x16float(halves.y)), vec4<f32>(unpack2x16float(halves.z), unpack2x16float(halves.w)));
+}
+
+fn kv_key(row: u32, octet: u32) -> mat2x4<f32> {
+    return kv_octet(kv_k[row * (heads.words / 2u) + octet]);
+}
+
+fn kv_value(row: u32, octet: u32) -> mat2x4<f32> {
+    return kv_octet(kv_v[row * (heads.words / 2u) + octet]);
+}
+
+fn partial_at(query: u32, split: u32, splits: u32, words: u32) -> u32 {
+    return (query * splits + split) * (words + 1u);
 }

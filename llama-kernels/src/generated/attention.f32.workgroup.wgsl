@@ -7,52 +7,70 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) g
     if row >= step_rows() {
         return;
     }
-    attend(row, unit % heads.n_heads, lane);
+    attend(row, unit % heads.n_heads, AttendedSplit(group.z, groups.z), lane);
 }
 
-const MAX_WORDS: u32 = 64u;
+const MAX_OCTETS: u32 = 32u;
 
 const WORKGROUP: u32 = 64u;
 
 alias AttendLane = ReduceLane;
 
-var<workgroup> attend_query: array<vec4<f32>, MAX_WORDS>;
+const ATTEND_TEAM: u32 = 4u;
+
+var<workgroup> attend_query: array<mat2x4<f32>, MAX_OCTETS>;
+
+var<workgroup> attend_parts: array<array<f32, WORKGROUP>, ATTEND_TEAM>;
 
 var<workgroup> attend_weights: array<f32, WORKGROUP>;
 
 var<workgroup> attend_rows: array<u32, WORKGROUP>;
 
-var<workgroup> attend_sums: array<vec4<f32>, WORKGROUP>;
+var<workgroup> attend_sums: array<mat2x4<f32>, WORKGROUP>;
 
 fn attend_unit(group: u32, lane: AttendLane) -> u32 {
     return group;
 }
 
-fn attend(row: u32, head: u32, lane: AttendLane) {
-    let kv_head = head / (heads.n_heads / heads.n_kv_heads);
-    let position = step_position(row);
-    let sequence = step_sequence(row);
-    let words = heads.words;
-    let parties = WORKGROUP / words;
-    let party = lane.index / words;
-    let word = lane.index % words;
-    if lane.index < words {
-        attend_query[lane.index] = attended_query(row, head, lane.index);
+fn attend_dot(a: mat2x4<f32>, b: mat2x4<f32>) -> f32 {
+    return dot(a[0], b[0]) + dot(a[1], b[1]);
+}
+
+fn attend(row: u32, head: u32, split: AttendedSplit, lane: AttendLane) {
+    let pages = attended_pages(step_sequence(row), head / (heads.n_heads / heads.n_kv_heads));
+    let span = attended_span(step_position(row) + 1u, split);
+    let octets = heads.words / 2u;
+    let parties = WORKGROUP / octets;
+    let party = lane.index / octets;
+    let octet = lane.index % octets;
+    let member = lane.index % ATTEND_TEAM;
+    let place = lane.index - member;
+    if lane.index < octets {
+        attend_query[lane.index] = mat2x4<f32>(attended_query(row, head, lane.index * 2u), attended_query(row, head, lane.index * 2u + 1u));
     }
     var largest = ATTENDED_NONE;
     var total = 0.0;
-    var sum = vec4<f32>();
-    for (var first = 0u; first <= position; first += WORKGROUP) {
+    var sum = mat2x4<f32>();
+    for (var first = span.x; first < span.y; first += WORKGROUP) {
         workgroupBarrier();
-        let own = first + lane.index;
-        var score = ATTENDED_NONE;
-        if own <= position {
-            let source = heads_cache_row(sequence, own, kv_head);
-            attend_rows[lane.index] = source;
-            score = 0.0;
-            for (var i = 0u; i < words; i++) {
-                score += dot(attend_query[i], attended_key(source + i));
+        let left = span.y - first;
+        if place < left {
+            let rows = attended_row(pages, first + place);
+            var parts = vec4<f32>();
+            for (var i = member; i < octets; i += ATTEND_TEAM) {
+                let query = attend_query[i];
+                parts += vec4<f32>(attend_dot(query, kv_key(rows, i)), attend_dot(query, kv_key(rows + 1u, i)), attend_dot(query, kv_key(rows + 2u, i)), attend_dot(query, kv_key(rows + 3u, i)));
             }
+            attend_parts[member][place] = parts.x;
+            attend_parts[member][place + 1u] = parts.y;
+            attend_parts[member][place + 2u] = parts.z;
+            attend_parts[member][place + 3u] = parts.w;
+            attend_rows[lane.index] = rows + member;
+        }
+        workgroupBarrier();
+        var score = ATTENDED_NONE;
+        if lane.index < left {
+            score = attend_parts[0][lane.index] + attend_parts[1][lane.index] + attend_parts[2][lane.index] + attend_parts[3][lane.index];
         }
         let higher = max(largest, reduce_max(score, lane));
         let shrink = exp(largest - higher);
@@ -62,20 +80,19 @@ fn attend(row: u32, head: u32, lane: AttendLane) {
         total = total * shrink + reduce_sum(weight, lane);
         sum *= shrink;
         workgroupBarrier();
-        let count = min(WORKGROUP, position - first + 1u);
         if party < parties {
-            for (var i = party; i < count; i += parties) {
-                sum += attend_weights[i] * attended_value(attend_rows[i] + word);
+            for (var i = party; i < min(WORKGROUP, left); i += parties) {
+                sum += kv_value(attend_rows[i], octet) * attend_weights[i];
             }
         }
     }
     attend_sums[lane.index] = sum;
     workgroupBarrier();
-    if lane.index * 4u < heads.head_dim {
+    if lane.index < octets {
         for (var i = 1u; i < parties; i++) {
-            sum += attend_sums[i * words + lane.index];
+            sum += attend_sums[i * octets + lane.index];
         }
-        attended_write(row, head, lane.index, sum / total);
+        attended_write(row, head, split, lane.index, sum, largest, total);
     }
 }
 
@@ -126,11 +143,6 @@ struct Heads {
 @group(0) @binding(9)
 var<uniform> heads: Heads;
 
-fn heads_cache_row(sequence: u32, position: u32, kv_head: u32) -> u32 {
-    let slot = step_slot(sequence, position);
-    return ((min(slot.x, heads.pages - 1u) * heads.n_kv_heads + kv_head) * step_page_size() + slot.y) * heads.words;
-}
-
 @group(0) @binding(20)
 var<storage, read> step: array<u32>;
 
@@ -152,58 +164,89 @@ fn step_sequence(row: u32) -> u32 {
     return step[step_record(row) + 2u];
 }
 
-fn step_page_size() -> u32 {
-    return 1u << step[5];
-}
-
-fn step_page(sequence: u32, index: u32) -> u32 {
-    return step[STEP_HEADER + sequence * step[4] + index];
-}
-
-fn step_slot(sequence: u32, position: u32) -> vec2<u32> {
-    return vec2<u32>(step_page(sequence, position >> step[5]), position & (step_page_size() - 1u));
-}
-
 @group(0) @binding(1)
 var<storage, read> qkv: array<f32>;
 
 @group(0) @binding(2)
-var<storage, read> kv_k: array<KvWord>;
+var<storage, read_write> out: array<f32>;
 
 @group(0) @binding(3)
-var<storage, read> kv_v: array<KvWord>;
-
-@group(0) @binding(4)
-var<storage, read_write> out: array<f32>;
+var<storage, read_write> partials: array<vec4<f32>>;
 
 const ATTENDED_NONE: f32 = -3e38;
 
-fn attended_query(row: u32, head: u32, word: u32) -> vec4<f32> {
+const ATTENDED_CHUNK: u32 = 32u;
+
+struct AttendedSplit {
+    index: u32,
+    count: u32
+}
+
+fn attended_span(length: u32, split: AttendedSplit) -> vec2<u32> {
+    let chunks = (length + ATTENDED_CHUNK - 1u) / ATTENDED_CHUNK;
+    let share = (chunks + split.count - 1u) / split.count * ATTENDED_CHUNK;
+    return min(vec2<u32>(split.index, split.index + 1u) * share, vec2<u32>(length));
+}
+
+struct AttendedPages {
+    table: u32,
+    shift: u32,
+    kv_head: u32
+}
+
+fn attended_pages(sequence: u32, kv_head: u32) -> AttendedPages {
+    return AttendedPages(STEP_HEADER + sequence * step[4], step[5], kv_head);
+}
+
+fn attended_row(pages: AttendedPages, position: u32) -> u32 {
+    let page = min(step[pages.table + (position >> pages.shift)], heads.pages - 1u);
+    let place = position & ((1u << pages.shift) - 1u);
+    return ((page * heads.n_kv_heads + pages.kv_head) << pages.shift) + place;
+}
+
+fn attended_query_value(row: u32, head: u32, i: u32) -> f32 {
     let at = row * heads.qkv_stride + head * heads.head_dim;
-    let i = vec4<u32>(word * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
-    let inside = i < vec4<u32>(heads.head_dim);
-    let source = vec4<u32>(at) + min(i, vec4<u32>(heads.head_dim - 1u));
-    let values = vec4<f32>(qkv[source.x], qkv[source.y], qkv[source.z], qkv[source.w]);
-    return select(vec4<f32>(), values * heads.scale, inside);
+    let value = qkv[at + min(i, heads.head_dim - 1u)];
+    return select(0.0, value * heads.scale, i < heads.head_dim);
 }
 
-fn attended_key(word: u32) -> vec4<f32> {
-    return kv_unpack(kv_k[word]);
+fn attended_query(row: u32, head: u32, word: u32) -> vec4<f32> {
+    return vec4<f32>(attended_query_value(row, head, word * 4u), attended_query_value(row, head, word * 4u + 1u), attended_query_value(row, head, word * 4u + 2u), attended_query_value(row, head, word * 4u + 3u));
 }
 
-fn attended_value(word: u32) -> vec4<f32> {
-    return kv_unpack(kv_v[word]);
-}
-
-fn attended_write(row: u32, head: u32, word: u32, values: vec4<f32>) {
+fn attended_write(row: u32, head: u32, split: AttendedSplit, octet: u32, sums: mat2x4<f32>, largest: f32, total: f32) {
+    if split.count > 1u {
+        let at = partial_at(row * heads.n_heads + head, split.index, split.count, heads.words);
+        if octet == 0u {
+            partials[at] = vec4<f32>(largest, total, 0.0, 0.0);
+        }
+        partials[at + 1u + octet * 2u] = sums[0];
+        partials[at + 2u + octet * 2u] = sums[1];
+        return;
+    }
     let at = row * heads.out_stride + head * heads.head_dim;
-    for (var i = 0u; i < min(4u, heads.head_dim - word * 4u); i++) {
-        out[at + word * 4u + i] = values[i];
+    let first = octet * 8u;
+    for (var i = 0u; i < min(8u, heads.head_dim - min(first, heads.head_dim)); i++) {
+        out[at + first + i] = sums[i / 4u][i % 4u] / total;
     }
 }
 
-alias KvWord = vec4<f32>;
+@group(0) @binding(15)
+var<storage, read> kv_k: array<vec4<f32>>;
 
-fn kv_unpack(word: KvWord) -> vec4<f32> {
-    return word;
+@group(0) @binding(16)
+var<storage, read> kv_v: array<vec4<f32>>;
+
+fn kv_key(row: u32, octet: u32) -> mat2x4<f32> {
+    let at = row * heads.words + octet * 2u;
+    return mat2x4<f32>(kv_k[at], kv_k[at + 1u]);
+}
+
+fn kv_value(row: u32, octet: u32) -> mat2x4<f32> {
+    let at = row * heads.words + octet * 2u;
+    return mat2x4<f32>(kv_v[at], kv_v[at + 1u]);
+}
+
+fn partial_at(query: u32, split: u32, splits: u32, words: u32) -> u32 {
+    return (query * splits + split) * (words + 1u);
 }

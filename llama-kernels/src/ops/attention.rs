@@ -1,23 +1,59 @@
 //! Causal attention over the paged KV cache.
 
+use super::attention_combine::{AttentionCombine, partial_columns};
 use super::shape::{expect, expect_at_least, expect_heads, fold, within};
 use crate::{
-    Dispatch, Error, Gpu, KvCache, Recorder, StepBuffer, Tensor, kv_row, reference::Heads,
+    Dispatch, Error, Gpu, KvCache, Recorder, StepBuffer, StepRow, Tensor, kv_row, reference::Heads,
 };
+
+/// Units of work that fill the largest GPUs; what a step has fewer of is made up by splitting its positions.
+const MOST_UNITS: usize = 512;
+/// Splits at most: more parts take longer to join than to compute.
+const MOST_SPLITS: usize = 64;
+/// Positions that a split has at least, half of them where the sequence's length is just above a power of two.
+const SPLIT_POSITIONS: usize = 128;
 
 /// Attention of each row to its sequence's past; its meaning is
 /// [`reference::attention`](crate::reference::attention).
+///
+/// Where a step has too few queries to fill the device, the positions of each are split over several units and
+/// the parts joined by a second dispatch ([`AttentionCombine`]).
 #[derive(Debug)]
 pub struct Attention {
     dispatch: Dispatch,
-    n_heads: u32,
-    units_per_group: u32,
+    combine: AttentionCombine,
+    heads: Heads,
+    queries_per_group: u32,
+    split_units: usize,
+    /// Rows times splits that the partials hold.
+    room: usize,
     max_rows: usize,
+}
+
+/// What a step asks of attention, as far as its dispatches depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Rows of the step.
+    pub rows: usize,
+    /// Positions that the furthest row attends to: its own and those before it.
+    pub positions: usize,
+}
+
+impl Reach {
+    /// The reach of a step's rows.
+    pub fn of(rows: &[StepRow]) -> Self {
+        let furthest = rows.iter().map(|row| row.position).max();
+        Reach {
+            rows: rows.len(),
+            positions: furthest.map_or(0, |position| position as usize + 1),
+        }
+    }
 }
 
 impl Attention {
     /// `qkv` is `[rows, heads.qkv_columns()]` as [`Rope`](super::Rope) left it, `out`
-    /// `[rows, n_heads · head_dim]`; positions and pages are the step's.
+    /// `[rows, n_heads · head_dim]`; positions and pages are the step's. `partials` has the shape
+    /// [`Attention::partials`] and holds nothing between steps: layers share it.
     ///
     /// # Errors
     /// [`Error::Shape`] if the shapes do not fit or a head is longer than the kernels hold (256 values); any
@@ -28,21 +64,21 @@ impl Attention {
         step: &StepBuffer,
         cache: &KvCache,
         heads: Heads,
+        partials: &Tensor,
         out: &Tensor,
     ) -> Result<Self, Error> {
-        expect_heads("attention", heads, qkv, step, cache)?;
-        expect(
-            "attention",
-            "columns of out",
-            heads.columns(),
-            out.columns(),
-        )?;
-        expect_at_least("attention", "rows of out", qkv.rows(), out.rows())?;
-        let variant = gpu.select("attention", &[("kv", cache.format().name())])?;
-        let longest = 4 * variant.constant("MAX_WORDS").unwrap_or(0) as usize;
+        const OP: &str = "attention";
+        expect_heads(OP, heads, qkv, step, cache)?;
+        expect(OP, "columns of out", heads.columns(), out.columns())?;
+        expect_at_least(OP, "rows of out", qkv.rows(), out.rows())?;
+        let columns = partial_columns(heads);
+        expect(OP, "columns of partials", columns, partials.columns())?;
+        let variant = gpu.select(OP, &[("kv", cache.format().name())])?;
+        let constant = |name| variant.constant(name).unwrap_or(1);
+        let longest = 8 * constant("MAX_OCTETS") as usize;
         if heads.head_dim > longest {
             return Err(Error::Shape {
-                op: "attention",
+                op: OP,
                 what: "values per head".to_string(),
                 expected: format!("at most {longest}"),
                 found: heads.head_dim.to_string(),
@@ -56,25 +92,57 @@ impl Attention {
             ("qkv", qkv.binding()),
             ("kv_k", cache.k_binding()),
             ("kv_v", cache.v_binding()),
+            ("partials", partials.binding()),
             ("out", out.binding()),
         ];
-        let dispatch = gpu.pipeline(variant)?.bind(gpu, "attention", operands)?;
-        let alone = variant.slot("attend") == Some("invocation");
+        let dispatch = gpu.pipeline(variant)?.bind(gpu, OP, operands)?;
         Ok(Attention {
             dispatch,
-            n_heads: heads.n_heads as u32,
-            units_per_group: if alone { variant.workgroup_size[0] } else { 1 },
+            combine: AttentionCombine::new(gpu, partials, heads, out)?,
+            heads,
+            queries_per_group: constant("QUERIES_PER_GROUP"),
+            split_units: constant("SPLIT_UNITS") as usize,
+            room: partials.rows(),
             max_rows: step.layout().max_rows,
         })
     }
 
-    /// Attends for the first `rows` rows of the step.
-    pub fn record(&self, recorder: &mut Recorder, rows: usize) {
+    /// Rows and columns of the tensor for partial results.
+    pub fn partials(heads: Heads) -> (usize, usize) {
+        let rows = MOST_UNITS / heads.n_kv_heads.max(1);
+        (rows.clamp(1, MOST_SPLITS), partial_columns(heads))
+    }
+
+    /// Attends for the rows of the step, in two dispatches at most.
+    pub fn record(&self, recorder: &mut Recorder, reach: Reach) {
+        self.record_split(recorder, reach.rows, self.splits(reach));
+    }
+
+    /// As [`Attention::record`], with the positions in so many parts: a power of two, of which `partials` holds
+    /// one for each of the rows.
+    pub fn record_split(&self, recorder: &mut Recorder, rows: usize, splits: usize) {
         if within(recorder, "attention", rows, self.max_rows) {
-            let units = rows as u32 * self.n_heads;
-            let [x, y] = fold(units.div_ceil(self.units_per_group));
-            recorder.dispatch(&self.dispatch, [x, y, 1]);
+            let queries = (rows * self.heads.n_heads) as u32;
+            let [x, y] = fold(queries.div_ceil(self.queries_per_group));
+            if splits > 1 {
+                if within(recorder, "attention", rows * splits, self.room) {
+                    recorder.dispatch(&self.dispatch, [x, y, splits as u32]);
+                    self.combine.record(recorder, rows, splits);
+                }
+            } else {
+                recorder.dispatch(&self.dispatch, [x, y, 1]);
+            }
         }
+    }
+
+    /// How many parts fill the device; depends on nothing but the number of rows and the length's next power
+    /// of two.
+    pub fn splits(&self, reach: Reach) -> usize {
+        let rows = reach.rows.max(1);
+        let by_units = self.split_units / (rows * self.heads.n_heads);
+        let by_length = reach.positions.next_power_of_two() / SPLIT_POSITIONS;
+        let most = by_units.min(by_length).min(self.room / rows).max(1);
+        1 << most.ilog2()
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod argmax;
 mod attention;
+mod attention_combine;
 mod embed;
 mod fused;
 mod gather_rows;
@@ -20,7 +21,8 @@ mod shape;
 mod swiglu;
 
 pub use argmax::Argmax;
-pub use attention::Attention;
+pub use attention::{Attention, Reach};
+pub use attention_combine::AttentionCombine;
 pub use embed::Embed;
 pub use fused::{GatedMatmul, HeadsMatmul};
 pub use gather_rows::GatherRows;

@@ -9,6 +9,7 @@
 
 mod argmax;
 mod attention;
+mod attention_combine;
 mod embed;
 mod gather_rows;
 mod kv;
@@ -21,6 +22,7 @@ mod weight;
 
 pub use argmax::argmax;
 pub use attention::attention;
+pub use attention_combine::attention_combine;
 pub use embed::embed;
 pub use gather_rows::gather_rows;
 pub use kv::{CacheRow, Heads, PagedKv};

@@ -10,14 +10,15 @@ use llama_kernels::{
 
 pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
     for format in [KvFormat::F32, KvFormat::F16] {
-        // Heads, page size, and the positions that each sequence holds: under, at and over blocks of 4 and 64.
-        let cases: [(Heads, usize, &[usize]); 6] = [
+        // Heads, page size, and the positions that each sequence holds: under, at and over blocks of 4, 32 and 64.
+        let cases: [(Heads, usize, &[usize]); 7] = [
             (heads(4, 2, 24), 16, &[1, 37, 4]),
             (heads(3, 3, 80), 16, &[65, 64]),
             (heads(8, 1, 6), 32, &[129]),
             (heads(1, 1, 2), 16, &[5]),
             (heads(2, 1, 128), 128, &[200]),
             (heads(2, 2, 256), 16, &[66]),
+            (heads(2, 2, 64), 16, &[31, 32, 33, 97]),
         ];
         for (heads, page_size, lengths) in cases {
             check_heads(gpu, heads, format, page_size, lengths)?;
@@ -34,7 +35,8 @@ fn heads(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> Heads {
     }
 }
 
-/// Fills a cache through the rope kernel without turning, then attends from every fifth position and the last.
+/// Fills a cache through the rope kernel without turning, then attends from every fifth position and the last, with
+/// the positions in one part, in two and in four: most parts of the short rows are then empty.
 fn check_heads(
     gpu: &Gpu,
     heads: Heads,
@@ -122,10 +124,14 @@ fn check_heads(
         &angles,
     )?;
     let out = gpu.tensor("out", asked.len(), heads.columns())?;
-    let attention = ops::Attention::new(gpu, &queries, &asking, &cache, heads, &out)?;
+    let partials = gpu.tensor(
+        "partials",
+        4 * asked.len(),
+        ops::Attention::partials(heads).1,
+    )?;
+    let attention = ops::Attention::new(gpu, &queries, &asking, &cache, heads, &partials, &out)?;
     let mut recorder = gpu.recorder();
     rope.record(&mut recorder, all.len());
-    attention.record(&mut recorder, asked.len());
     gpu.submit(recorder)?;
 
     let mut reference_cache = PagedKv::new(heads, format, pages, page_size);
@@ -147,11 +153,20 @@ fn check_heads(
         &mut expected,
     );
 
-    // Scores below 3 · sqrt(256) = 48 err by a few units of 48 · 2⁻²⁴ = 3e-6, which exp passes on as a relative
-    // error of the weights; values are below 3. Padding must be zero.
-    let found = gpu.read_padded(&out, 0..asked.len())?;
-    let what = format!("attention of {heads:?} {} {lengths:?}", format.name());
-    close(&what, &found, &expected, |_| 2e-5)
+    for splits in [1, 2, 4] {
+        let mut recorder = gpu.recorder();
+        attention.record_split(&mut recorder, asked.len(), splits);
+        gpu.submit(recorder)?;
+        // Scores below 3 · sqrt(256) = 48 err by a few units of 48 · 2⁻²⁴ = 3e-6, which exp passes on as a relative
+        // error of the weights; values are below 3. Padding must be zero.
+        let found = gpu.read_padded(&out, 0..asked.len())?;
+        let what = format!(
+            "attention of {heads:?} {} {lengths:?} in {splits}",
+            format.name()
+        );
+        close(&what, &found, &expected, |_| 2e-5)?;
+    }
+    Ok(())
 }
 
 fn step_rows(places: &[(usize, usize)]) -> Vec<StepRow> {

@@ -8,6 +8,7 @@
 
 mod argmax;
 mod attention;
+mod attention_combine;
 mod compare;
 mod embed;
 mod gate;
@@ -32,9 +33,10 @@ use std::process::ExitCode;
 /// What runs a variant of a kernel: the `Gpu` prefers it.
 type Check = fn(&Gpu) -> Result<(), Failed>;
 
-const KERNELS: [(&str, Check); 9] = [
+const KERNELS: [(&str, Check); 10] = [
     ("argmax", argmax::check),
     ("attention", attention::check),
+    ("attention_combine", attention_combine::check),
     ("embed", embed::check),
     ("gather_rows", gather_rows::check),
     ("matmul", matmul::check),

@@ -82,8 +82,10 @@ fn impossible_heads(gpu: &Gpu) -> Result<(), Failed> {
         )?;
         let qkv = gpu.tensor("qkv", 1, heads.qkv_columns().max(1))?;
         let out = gpu.tensor("out", 1, heads.columns().max(1))?;
+        let (rows, columns) = ops::Attention::partials(heads);
+        let partials = gpu.tensor("partials", rows, columns)?;
         Ok(sentence(ops::Attention::new(
-            gpu, &qkv, &step, &cache, heads, &out,
+            gpu, &qkv, &step, &cache, heads, &partials, &out,
         )))
     };
     let found = [
