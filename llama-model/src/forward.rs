@@ -5,7 +5,8 @@
 //! buffers it reads and writes. Tokens, positions, pages and angles are in the step buffer.
 
 use llama_kernels::ops::{
-    Argmax, Attention, Embed, GatedMatmul, GatherRows, HeadsMatmul, Matmul, MatmulOptions, Norm, Reach,
+    Argmax, Attention, Embed, GatedMatmul, GatherRows, HeadsMatmul, Matmul, MatmulOptions, Norm,
+    Reach,
 };
 use llama_kernels::{Gpu, KvCache, Recorder, StepBuffer, Tensor, WeightMatrix};
 use llama_weights::Hyperparameters;

@@ -96,6 +96,10 @@ impl Scratch {
             att: gpu.tensor("att", rows, h.n_heads * h.head_dim)?,
             att_partials: {
                 let (rows, columns) = Attention::partials(heads(h));
+                // With fewer rows there are fewer splits.
+                let bindable =
+                    gpu.capabilities().limits.binding_bytes / (4 * padded(columns) as u64);
+                let rows = rows.min(bindable.max(1) as usize);
                 gpu.tensor("att_partials", rows, columns)?
             },
             gate_up: gpu.tensor("gate_up", rows, 2 * h.ffn_size)?,
