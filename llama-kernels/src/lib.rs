@@ -9,6 +9,8 @@ mod gpu;
 mod kernel;
 #[cfg(feature = "wgpu")]
 pub mod ops;
+#[cfg(feature = "wgpu")]
+mod peaks;
 pub mod reference;
 mod trust;
 
@@ -21,5 +23,7 @@ pub use kernel::{
     Binding, BindingClass, Device, KernelSource, Override, Requirement, Selection, Variant, select,
     selection, variants,
 };
+#[cfg(feature = "wgpu")]
+pub use peaks::Peaks;
 #[cfg(feature = "wgpu")]
 pub use wgpu;

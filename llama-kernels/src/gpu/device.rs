@@ -17,6 +17,7 @@ use super::{
     fault::{Faults, one_line},
     memory::Memory,
     pipeline::Pipelines,
+    profile::Gathering,
     recorder::Recorder,
     transfer::ReadBack,
 };
@@ -66,6 +67,7 @@ pub(super) struct Shared {
     submissions: AtomicU64,
     /// How many dispatches there have been.
     pub(super) dispatches: AtomicU64,
+    pub(super) gathering: Gathering,
     /// Bytes given to the queue since the last submit.
     pub(super) staged: AtomicUsize,
 }
@@ -142,6 +144,7 @@ impl Gpu {
             in_flight: Mutex::new(VecDeque::new()),
             submissions: AtomicU64::new(0),
             dispatches: AtomicU64::new(0),
+            gathering: Gathering::default(),
             staged: AtomicUsize::new(0),
             device,
             queue,
@@ -283,7 +286,14 @@ impl Gpu {
 
     /// An empty list of commands.
     pub fn recorder(&self) -> Recorder {
-        Recorder::new(self)
+        if !self.shared.gathering.is_on() {
+            return Recorder::new(self);
+        }
+        self.profiling_recorder().unwrap_or_else(|error| {
+            let mut recorder = Recorder::new(self);
+            recorder.refuse(error);
+            recorder
+        })
     }
 
     /// Runs what was recorded. Returns when it is queued, not when it is done.
@@ -299,6 +309,12 @@ impl Gpu {
         &self,
         recorder: Recorder,
     ) -> Result<Option<SubmissionIndex>, Error> {
+        let gathering = &self.shared.gathering;
+        if gathering.is_on() && recorder.timestamps.is_some() {
+            let (profile, submission) = self.submit_timed(recorder)?;
+            gathering.add(profile);
+            return Ok(submission);
+        }
         let mut last = None;
         for commands in recorder.finish()? {
             last = Some(self.submit_commands(Some(commands))?);

@@ -3,9 +3,15 @@
 //! Each dispatch becomes a pass of its own, so a profiled step is slower than the same step unprofiled; the spans tell
 //! shares, not the step's length.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use wgpu::{BufferUsages, ComputePassTimestampWrites, QuerySet};
+use wgpu::{BufferUsages, ComputePassTimestampWrites, QuerySet, SubmissionIndex};
 
 use super::{device::Gpu, memory::Allocation, recorder::Recorder};
 use crate::Error;
@@ -14,7 +20,7 @@ use crate::Error;
 const MAX_QUERIES: u32 = 4096;
 
 /// The time of every dispatch of a recorder, in order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Profile {
     /// The dispatches.
     pub spans: Vec<Span>,
@@ -70,9 +76,7 @@ impl Timestamps {
     }
 
     pub(super) fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
-        if self.used() > 0 {
-            encoder.resolve_query_set(&self.queries, 0..self.used(), self.resolved.buffer(), 0);
-        }
+        encoder.resolve_query_set(&self.queries, 0..self.used(), self.resolved.buffer(), 0);
     }
 
     #[expect(
@@ -84,7 +88,49 @@ impl Timestamps {
     }
 }
 
+/// What [`Gpu::profiled`] gathers while it runs.
+#[derive(Debug, Default)]
+pub(super) struct Gathering {
+    is_on: AtomicBool,
+    profile: Mutex<Profile>,
+}
+
+impl Gathering {
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Relaxed)
+    }
+
+    fn profile(&self) -> MutexGuard<'_, Profile> {
+        self.profile.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, profile: Profile) {
+        let mut gathered = self.profile();
+        gathered.spans.extend(profile.spans);
+        gathered.untimed += profile.untimed;
+    }
+}
+
 impl Gpu {
+    /// Runs `work`, and times every dispatch that is recorded and submitted meanwhile, by whichever handle on this device: for
+    /// work whose recorders are not the caller's. Each submission is waited for, so nothing overlaps.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the device has no timestamps, before anything runs; else those of `work`.
+    pub fn profiled<T, E: From<Error>>(
+        &self,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<(T, Profile), E> {
+        // Made and thrown away: it says whether there are timestamps.
+        self.profiling_recorder()?;
+        let gathering = &self.shared().gathering;
+        gathering.is_on.store(true, Ordering::Relaxed);
+        let result = work();
+        gathering.is_on.store(false, Ordering::Relaxed);
+        let profile = std::mem::take(&mut *gathering.profile());
+        result.map(|value| (value, profile))
+    }
+
     /// A recorder that times each dispatch, for [`Gpu::submit_profiled`].
     ///
     /// # Errors
@@ -105,7 +151,7 @@ impl Gpu {
         });
         let usage = BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC;
         let resolved = Allocation::new(self, "profile", u64::from(MAX_QUERIES) * 8, usage)?;
-        let mut recorder = self.recorder();
+        let mut recorder = Recorder::new(self);
         recorder.timestamps = Some(Timestamps {
             queries,
             resolved,
@@ -119,17 +165,23 @@ impl Gpu {
     ///
     /// # Errors
     /// Those of [`Gpu::submit`] and of a read.
-    pub fn submit_profiled(&self, mut recorder: Recorder) -> Result<Profile, Error> {
-        let Some(timestamps) = recorder.timestamps.take() else {
-            self.submit(recorder)?;
-            self.wait()?;
-            return Ok(Profile {
-                spans: Vec::new(),
-                untimed: 0,
-            });
-        };
+    pub fn submit_profiled(&self, recorder: Recorder) -> Result<Profile, Error> {
+        Ok(self.submit_timed(recorder)?.0)
+    }
+
+    /// [`Gpu::submit_profiled`]; also gives what [`Gpu::wait_for`] waits for.
+    pub(super) fn submit_timed(
+        &self,
+        mut recorder: Recorder,
+    ) -> Result<(Profile, Option<SubmissionIndex>), Error> {
+        let timestamps = recorder.timestamps.take();
         recorder.split();
-        self.submit(recorder)?;
+        let submission = self.submit_recorded(recorder)?;
+        let timestamps = timestamps.filter(|timestamps| !timestamps.labels.is_empty());
+        let Some(timestamps) = timestamps else {
+            self.wait()?;
+            return Ok((Profile::default(), submission));
+        };
         let mut encoder = self
             .device()
             .create_command_encoder(&wgpu::CommandEncoderDescriptor {
@@ -153,9 +205,10 @@ impl Gpu {
                 nanoseconds: ends[1].saturating_sub(ends[0]) as f64 * period,
             })
             .collect();
-        Ok(Profile {
+        let profile = Profile {
             spans,
             untimed: timestamps.untimed,
-        })
+        };
+        Ok((profile, submission))
     }
 }

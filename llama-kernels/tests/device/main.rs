@@ -52,6 +52,11 @@ const CHECKS: &[(&str, Check)] = &[
     ),
     ("pipelines kept for the next device", memory::pipelines_kept),
     ("a profile names its dispatches", memory::profiled),
+    (
+        "a profile of work that knows nothing of it",
+        memory::profiled_from_outside,
+    ),
+    ("the adapter's peaks", memory::peaks),
 ];
 
 fn main() -> ExitCode {

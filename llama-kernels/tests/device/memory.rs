@@ -4,7 +4,7 @@ use std::thread;
 
 use libtest_mimic::Completion;
 use llama_kernels::{
-    Error, Gpu, GpuOptions, StepBuffer, StepLayout, StepRow, TokenSource, WeightFormat,
+    Error, Gpu, GpuOptions, Peaks, StepBuffer, StepLayout, StepRow, TokenSource, WeightFormat,
     WeightMatrix,
     ops::{Embed, Matmul, MatmulOptions, SwiGlu},
     wgpu,
@@ -407,5 +407,65 @@ pub(crate) fn profiled() -> Outcome {
         sums.len() == 1 && sums[0].1 > 0.0,
         "the device's clock moved",
     )?;
+    Ok(Completion::Completed)
+}
+
+/// Recorders that know nothing of the profile are timed while it is taken, and not before or after.
+pub(crate) fn profiled_from_outside() -> Outcome {
+    let gpu = gpu()?;
+    if !gpu.capabilities().timestamps {
+        return Ok(Completion::ignored_with("the adapter has no timestamps"));
+    }
+    let (gate_up, h) = (gpu.tensor("gate and up", 4, 64)?, gpu.tensor("h", 4, 32)?);
+    let swiglu = SwiGlu::new(&gpu, &gate_up, &h)?;
+    let run = |times: usize| -> Result<usize, Error> {
+        let mut recorder = gpu.recorder();
+        for _ in 0..times {
+            swiglu.record(&mut recorder, 4);
+        }
+        gpu.submit(recorder)?;
+        Ok(times)
+    };
+    run(5)?;
+    let (sum, profile) = gpu.profiled(|| Ok::<_, Error>(run(3)? + run(0)? + run(70)?))?;
+    run(7)?;
+    expect(sum == 73, "what the work gave comes back")?;
+    expect(
+        profile.spans.len() == 73 && profile.untimed == 0,
+        "a span for each dispatch of the work",
+    )?;
+    let (_, again) = gpu.profiled(|| run(2))?;
+    expect(again.spans.len() == 2, "a profile begins empty")?;
+    expect_error(
+        gpu.profiled(|| -> Result<(), Error> {
+            run(4)?;
+            Err(Error::Timeout {
+                limit: std::time::Duration::from_secs(1),
+            })
+        }),
+        &Error::Timeout {
+            limit: std::time::Duration::from_secs(1),
+        }
+        .to_string(),
+    )?;
+    let (_, after) = gpu.profiled(|| run(1))?;
+    expect(after.spans.len() == 1, "a failed profile leaves nothing")?;
+    Ok(Completion::Completed)
+}
+
+/// Both limits are numbers that a machine can have, and their buffers go.
+pub(crate) fn peaks() -> Outcome {
+    let gpu = gpu()?;
+    let before = gpu.allocated_bytes();
+    let peaks = Peaks::measure(&gpu)?;
+    expect(
+        (1e8..1e14).contains(&peaks.read_bytes_per_second),
+        "bytes per second between 0.1 GB and 100 TB",
+    )?;
+    expect(
+        (1e8..1e16).contains(&peaks.operations_per_second),
+        "operations per second between 0.1 G and 10 P",
+    )?;
+    expect(gpu.allocated_bytes() == before, "nothing stays allocated")?;
     Ok(Completion::Completed)
 }

@@ -11,13 +11,16 @@ mod attention;
 mod attention_combine;
 mod compare;
 mod embed;
+mod fill;
 mod gate;
 mod gather_rows;
 mod heads;
 mod inputs;
 mod matmul;
 mod matvec;
+mod multiply_peak;
 mod pieces;
+mod read_sum;
 mod record;
 mod refusals;
 mod rms_norm;
@@ -33,14 +36,17 @@ use std::process::ExitCode;
 /// What runs a variant of a kernel: the `Gpu` prefers it.
 type Check = fn(&Gpu) -> Result<(), Failed>;
 
-const KERNELS: [(&str, Check); 10] = [
+const KERNELS: &[(&str, Check)] = &[
     ("argmax", argmax::check),
     ("attention", attention::check),
     ("attention_combine", attention_combine::check),
     ("embed", embed::check),
+    ("fill", fill::check),
     ("gather_rows", gather_rows::check),
     ("matmul", matmul::check),
     ("matvec", matvec::check),
+    ("multiply_peak", multiply_peak::check),
+    ("read_sum", read_sum::check),
     ("rms_norm", rms_norm::check),
     ("rope", rope::check),
     ("swiglu", swiglu::check),
