@@ -3,14 +3,18 @@
 //! Nothing is done here. Values are checked as far as one flag alone allows; what needs the model
 //! (a prompt's length, an id's range) is checked where the model is known.
 
+mod bench;
 mod device;
 mod prompt;
 mod sampling;
+mod shape;
 mod values;
 
+pub(crate) use bench::BenchArgs;
 pub(crate) use device::{AdapterArgs, DeviceArgs, Dtype, KvDtype};
 pub(crate) use prompt::PromptArgs;
 pub(crate) use sampling::SamplingArgs;
+pub(crate) use shape::Shape;
 pub(crate) use values::parse_ids;
 
 use std::ffi::OsString;
@@ -81,6 +85,10 @@ pub(crate) enum Command {
     ///
     /// Exits with 6 where no adapter works.
     Doctor(DoctorArgs),
+    /// How fast a model runs here: tokens per second of a prompt and of an answer, beside what the adapter could do.
+    ///
+    /// Bandwidth and multiplication are measured in the same run. With --synthetic no file is needed.
+    Bench(BenchArgs),
     /// Completions for a shell, on stdout.
     Completions(CompletionsArgs),
     /// The manual page, on stdout, as roff.

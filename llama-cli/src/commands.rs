@@ -1,6 +1,7 @@
 //! One file per command, named as the command. Each has a `run` and turns flags into calls of the
 //! libraries and their answers into lines; what several commands share lies beside this module.
 
+pub(crate) mod bench;
 pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod detokenize;

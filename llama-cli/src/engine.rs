@@ -1,11 +1,14 @@
 //! A model made ready to compute: adapter, weights and one session, as the device flags say.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use anyhow::Result;
 use llama_kernels::{AdapterChoice, Checks, Gpu, GpuOptions};
-use llama_model::{KvChoice, LoadOptions, Model, Session, SessionOptions, WeightChoice};
-use llama_weights::{Checkpoint, Hyperparameters, RopeScaling};
+use llama_model::{
+    KvChoice, LoadOptions, Model, Progress, Session, SessionOptions, WeightChoice, memory_plan,
+};
+use llama_weights::{Checkpoint, DType, Hyperparameters, RopeScaling};
 use serde::Serialize;
 
 use crate::args::{AdapterArgs, DeviceArgs, Dtype, KvDtype};
@@ -48,23 +51,12 @@ impl Engine {
         startup: &mut Startup,
     ) -> Result<Self> {
         let begin = Instant::now();
-        let gpu = opening.finish()?;
-        let pipelines = match args.no_pipeline_cache {
-            true => None,
-            false => PipelineFile::open(&gpu, notices),
-        };
+        let Device {
+            gpu,
+            adapter,
+            pipelines,
+        } = Device::open(opening, args, notices)?;
         startup.done("adapter");
-        let adapter = gpu.adapter();
-        if adapter.is_software {
-            notices.note(format_args!(
-                "no GPU is used: {} computes on the processor, slowly",
-                adapter.name
-            ));
-        }
-        let adapter = Adapter {
-            name: adapter.name.clone(),
-            backend: adapter.backend.to_string(),
-        };
         let model = load(
             &gpu,
             checkpoint,
@@ -95,6 +87,52 @@ impl Engine {
     }
 }
 
+impl Adapter {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl std::fmt::Display for Adapter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.name, self.backend)
+    }
+}
+
+/// An adapter that is open, and where its pipelines are kept.
+pub(crate) struct Device {
+    pub(crate) gpu: Gpu,
+    pub(crate) adapter: Adapter,
+    pub(crate) pipelines: Option<PipelineFile>,
+}
+
+impl Device {
+    /// Awaits the adapter.
+    pub(crate) fn open(opening: Opening, args: &DeviceArgs, notices: Notices) -> Result<Self> {
+        let gpu = opening.finish()?;
+        let pipelines = match args.no_pipeline_cache {
+            true => None,
+            false => PipelineFile::open(&gpu, notices),
+        };
+        let adapter = gpu.adapter();
+        if adapter.is_software {
+            notices.note(format_args!(
+                "no GPU is used: {} computes on the processor, slowly",
+                adapter.name
+            ));
+        }
+        let adapter = Adapter {
+            name: adapter.name.clone(),
+            backend: adapter.backend.to_string(),
+        };
+        Ok(Self {
+            gpu,
+            adapter,
+            pipelines,
+        })
+    }
+}
+
 pub(crate) fn gpu_options(args: &AdapterArgs) -> GpuOptions {
     let adapter = match &args.adapter {
         None => AdapterChoice::Best,
@@ -112,15 +150,42 @@ pub(crate) fn gpu_options(args: &AdapterArgs) -> GpuOptions {
     }
 }
 
-fn load(
+/// Puts a checkpoint's weights on the GPU.
+pub(crate) fn load(
     gpu: &Gpu,
     checkpoint: &Checkpoint,
     weights: WeightChoice,
     notices: Notices,
     watch: &Watch<'_>,
 ) -> Result<Model> {
-    let bar = Bar::loading(notices, checkpoint.weight_bytes());
-    let loaded = Model::load(gpu, checkpoint, &LoadOptions { weights }, &mut |progress| {
+    watched(notices, watch, checkpoint.weight_bytes(), |progress| {
+        Model::load(gpu, checkpoint, &LoadOptions { weights }, progress)
+    })
+}
+
+/// Makes weights of a shape on the GPU.
+pub(crate) fn synthesize(
+    gpu: &Gpu,
+    h: &Hyperparameters,
+    weights: WeightChoice,
+    notices: Notices,
+    watch: &Watch<'_>,
+) -> Result<Model> {
+    let plan = memory_plan(h, DType::F16, weights, KvChoice::Auto, 1);
+    watched(notices, watch, plan.weight_bytes, |progress| {
+        Model::synthetic(gpu, h, weights, 0, progress)
+    })
+}
+
+/// Loads with a progress bar, until a signal comes.
+fn watched(
+    notices: Notices,
+    watch: &Watch<'_>,
+    total: u64,
+    load: impl FnOnce(&mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<Model, llama_model::Error>,
+) -> Result<Model> {
+    let bar = Bar::loading(notices, total);
+    let loaded = load(&mut |progress| {
         bar.set(progress.bytes_done);
         watch.flow()
     });
@@ -133,11 +198,15 @@ fn load(
     }
 }
 
-fn describe(adapter: &Adapter, model: &Model, session: &Session, load_ms: f64, notices: Notices) {
-    notices.detail(format_args!(
-        "adapter: {} ({})",
-        adapter.name, adapter.backend
-    ));
+/// For `-v`.
+pub(crate) fn describe(
+    adapter: &Adapter,
+    model: &Model,
+    session: &Session,
+    load_ms: f64,
+    notices: Notices,
+) {
+    notices.detail(format_args!("adapter: {adapter}"));
     notices.detail(format_args!(
         "weights: {} bytes, mostly {:?}, loaded in {load_ms:.0} ms",
         model.weight_bytes(),

@@ -136,7 +136,7 @@ fn model_code(error: &llama_model::Error) -> u8 {
         | E::TokenOutOfRange { .. }
         | E::SamplerOption { .. }
         | E::EmptyStopString => USAGE,
-        E::MissingTensor { .. } => MODEL_FILE,
+        E::MissingTensor { .. } | E::Shape(_) => MODEL_FILE,
         E::Gpu(_) | E::KvTooLarge { .. } => DEVICE,
         _ => RUN_TIME,
     }

@@ -4,6 +4,7 @@
 
 mod answer;
 mod args;
+mod bench;
 mod chat;
 mod commands;
 mod demo;
@@ -54,6 +55,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Template(args) => commands::template::run(args),
         Command::Inspect(args) => commands::inspect::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
+        Command::Bench(args) => commands::bench::run(args, &interrupts),
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::man::run(args),
     }

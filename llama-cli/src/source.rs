@@ -48,6 +48,17 @@ impl Source {
         }
     }
 
+    /// What a report calls it: the last part of its path.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Demo => "demo".to_owned(),
+            Self::Path(path) => path.file_name().map_or_else(
+                || path.display().to_string(),
+                |name| name.to_string_lossy().into_owned(),
+            ),
+        }
+    }
+
     /// The weights, mapped and checked, with what is odd about them on stderr.
     pub(crate) fn checkpoint(&self, notices: Notices) -> Result<Opened> {
         let (checkpoint, directory) = match self {

@@ -4,7 +4,7 @@ mod program;
 
 use program::program;
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "generate",
     "chat",
     "score",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 10] = [
     "template",
     "inspect",
     "doctor",
+    "bench",
     "completions",
     "man",
 ];

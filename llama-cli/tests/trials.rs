@@ -3,6 +3,8 @@
 
 #[path = "trials/answers.rs"]
 mod answers;
+#[path = "trials/bench.rs"]
+mod bench;
 #[path = "trials/dialogues.rs"]
 mod dialogues;
 mod program;
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
     trials.extend(answers::trials());
+    trials.extend(bench::trials());
     trials.extend(dialogues::trials());
     trials.extend(reference::trials());
     #[cfg(unix)]

@@ -105,6 +105,52 @@ fn bad_values_are_refused_by_flag() {
 }
 
 #[test]
+fn shapes_and_tests_that_cannot_be_are_refused() {
+    let cases: [(&[&str], &str); 9] = [
+        (
+            &["--synthetic", "8b"],
+            "invalid value '8b' for '--synthetic <SHAPE>': expected 7b, 13b, 70b, 110m, tiny or six numbers: hidden,layers,heads,kv,ffn,vocab; --help lists what there is",
+        ),
+        (
+            &["--synthetic", "256,2,3,2,512,1024"],
+            "invalid value '256,2,3,2,512,1024' for '--synthetic <SHAPE>': expected a number of heads that divides the hidden size 256, found 3; --help lists what there is",
+        ),
+        (
+            &["--synthetic", "256,0,4,2,512,1024"],
+            "invalid value '256,0,4,2,512,1024' for '--synthetic <SHAPE>': hyperparameters: n_layers: expected an integer from 1 to 4096, found 0; correct the shape that was given; --help lists what there is",
+        ),
+        (
+            &["--synthetic", "1048576,4096,4096,1,1048576,32000"],
+            "invalid value '1048576,4096,4096,1,1048576,32000' for '--synthetic <SHAPE>': expected at most 1099511627776 parameters, found 22526050402304000; --help lists what there is",
+        ),
+        (
+            &["--synthetic", "tiny", "--prompt", "0", "--gen", "0"],
+            "--prompt 0 and --gen 0 leave nothing to measure: expected at least one of them above 0",
+        ),
+        (
+            &["--synthetic", "tiny", "--depth", "0,4000", "-c", "4096"],
+            "pp512@d4000 needs 4512 positions and the context holds 4096: shorten it or give a larger --ctx-size",
+        ),
+        (
+            &["--synthetic", "tiny", "--depth", "18446744073709551615"],
+            "pp512@d18446744073709551615 needs 18446744073709551615 positions and the context holds 4096: shorten it or give a larger --ctx-size",
+        ),
+        (
+            &["--synthetic", "tiny", "--reps", "0"],
+            "invalid value '0' for '--reps <N>': number would be zero for non-zero type; --help lists what there is",
+        ),
+        (
+            &["--synthetic", "tiny", "--csv", "--json"],
+            "the argument '--csv' cannot be used with '--json'; --help lists what there is",
+        ),
+    ];
+    for (flags, expected) in cases {
+        let error = program(["bench"].iter().chain(flags)).run().error(2);
+        assert_eq!(error, expected, "{flags:?}");
+    }
+}
+
+#[test]
 fn ids_beyond_the_vocabulary_are_refused() {
     for command in ["generate", "score"] {
         let error = program([command, "--ids", "1,4000000000"]).run().error(2);

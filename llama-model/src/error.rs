@@ -8,6 +8,10 @@ pub enum Error {
     #[error(transparent)]
     Gpu(#[from] llama_kernels::Error),
 
+    /// Hyperparameters that do not fit together.
+    #[error(transparent)]
+    Shape(#[from] llama_weights::Error),
+
     /// The checkpoint lacks a tensor that the hyperparameters call for.
     #[error(
         "tensor {tensor} is missing: the model's shape calls for it; download the checkpoint again"

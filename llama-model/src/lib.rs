@@ -18,6 +18,7 @@ mod sampler;
 mod scratch;
 mod session;
 mod stop;
+mod synthetic;
 
 pub use batch::Batch;
 pub use error::Error;

@@ -1,4 +1,4 @@
-//! How much GPU memory a model and a session need, before anything is allocated.
+//! How much GPU memory a model and a session need, before anything is allocated; and what a step must read and compute.
 //!
 //! No adapter is asked: what a driver adds for itself (alignment, page tables) is not in these figures.
 
@@ -78,6 +78,40 @@ pub fn memory_plan(
     }
 }
 
+/// Bytes that a decode step reads; see [`crate::Model::decode_bytes`]. `embedding` is its format where the output has a
+/// matrix of its own: then one row of it is read; a tied one is read whole, as the output.
+pub(crate) fn decode_bytes(
+    h: &Hyperparameters,
+    weight_bytes: u64,
+    embedding: Option<WeightFormat>,
+    kv: KvFormat,
+    position: usize,
+) -> u64 {
+    let unread = embedding.map_or(0, |format| {
+        matrix_bytes(format, h.vocab_size.saturating_sub(1), h.hidden_size)
+    });
+    let kv_position = (2 * h.n_layers as u64).saturating_mul(kv_row_bytes(h, kv));
+    weight_bytes
+        .saturating_sub(unread)
+        .saturating_add(kv_position.saturating_mul(position as u64))
+}
+
+/// Operations of a prompt; see [`crate::Model::prefill_operations`]. Saturates.
+pub(crate) fn prefill_operations(h: &Hyperparameters, tokens: usize, position: usize) -> u64 {
+    let (tokens, position) = (tokens as u128, position as u128);
+    let output = (h.vocab_size * h.hidden_size) as u128;
+    let layers: u128 = matrices::all(h)
+        .skip(1)
+        .take(4 * h.n_layers)
+        .map(|matrix| matrix.rows() as u128 * matrix.columns as u128)
+        .sum();
+    // Token i attends to itself and to what is before it.
+    let attended = tokens * position + tokens * (tokens + 1) / 2;
+    let attention = 4 * (h.n_layers * h.n_heads * h.head_dim) as u128 * attended;
+    let outputs = if tokens > 0 { 2 * output } else { 0 };
+    u64::try_from(2 * layers * tokens + attention + outputs).unwrap_or(u64::MAX)
+}
+
 /// Bytes of a matrix on the GPU; saturates.
 pub(crate) fn matrix_bytes(format: WeightFormat, rows: usize, columns: usize) -> u64 {
     let row = format.data_row_bytes(columns) + format.scale_row_bytes(columns);
@@ -99,4 +133,65 @@ pub(crate) fn kv_buffer_bytes(h: &Hyperparameters, format: KvFormat, context: us
 /// Bytes of one position in K (or in V) of one layer.
 pub(crate) fn kv_row_bytes(h: &Hyperparameters, format: KvFormat) -> u64 {
     (h.n_kv_heads * kv_row(h.head_dim) * format.element_bytes()) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use llama_weights::RopeScaling;
+
+    use super::*;
+
+    /// Llama 2 7B.
+    fn seven() -> Hyperparameters {
+        Hyperparameters {
+            hidden_size: 4096,
+            n_layers: 32,
+            n_heads: 32,
+            n_kv_heads: 32,
+            head_dim: 128,
+            ffn_size: 11_008,
+            vocab_size: 32_000,
+            max_position_embeddings: 4096,
+            rms_norm_eps: 1e-5,
+            rope_theta: 10_000.0,
+            rope_scaling: RopeScaling::None,
+            tied_embeddings: false,
+            attention_bias: false,
+            mlp_bias: false,
+            bos_token_id: None,
+            eos_token_ids: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_decode_step_reads_all_but_the_embedding_and_every_key_and_value() {
+        let h = seven();
+        let plan = memory_plan(&h, DType::F16, WeightChoice::F16, KvChoice::F16, 1);
+        let read = |embedding, position| {
+            decode_bytes(&h, plan.weight_bytes, embedding, KvFormat::F16, position)
+        };
+        let row = 2 * 4096;
+        let own = read(Some(WeightFormat::F16), 0);
+        // 6,607,343,616 weights of layers and output in f16, 65 norms in f32, and a row of the embedding.
+        assert_eq!(own, 2 * 6_607_077_376 + 65 * 4 * 4096 + row);
+        // Tied, the whole embedding is read as the output: here it adds to an output of its own.
+        assert_eq!(read(None, 0), plan.weight_bytes);
+        // 32 layers, keys and values, 4096 halves each: 512 KiB a position.
+        assert_eq!(read(None, 4000) - read(None, 0), 4000 * (512 << 10));
+    }
+
+    #[test]
+    fn a_prompt_costs_two_operations_a_weight_and_attention_grows_with_the_square() {
+        let h = seven();
+        let layers = 2 * 6_476_005_376u64;
+        let output = 2 * 131_072_000u64;
+        let pair = 4 * 32 * 4096u64;
+        assert_eq!(prefill_operations(&h, 0, 100), 0);
+        assert_eq!(prefill_operations(&h, 1, 0), layers + output + pair);
+        let long = prefill_operations(&h, 512, 0);
+        assert_eq!(long, 512 * layers + output + pair * 512 * 513 / 2);
+        let deep = prefill_operations(&h, 512, 1000);
+        assert_eq!(deep - long, pair * 512 * 1000);
+        assert_eq!(prefill_operations(&h, usize::MAX, 0), u64::MAX);
+    }
 }

@@ -12,7 +12,8 @@ use crate::batch::Batch;
 use crate::engine::Engine;
 use crate::holding::{HeldOtherwise, KvChoice, WeightChoice};
 use crate::load::load;
-use crate::{Error, Session};
+use crate::synthetic::synthesize;
+use crate::{Error, Session, memory};
 
 /// A Llama 2 model on a GPU. Cheap to clone: clones share the weights.
 #[derive(Debug, Clone)]
@@ -130,6 +131,33 @@ impl Model {
         })
     }
 
+    /// A model of any shape with seeded noise for weights, made on the GPU: no file is read and nothing is uploaded. Its
+    /// matrices are held as a file in f16 would be; the same seed gives the same weights everywhere. Reports after each matrix.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the hyperparameters do not fit together, [`Error::Cancelled`] where `progress` breaks,
+    /// [`Error::Gpu`] where memory or the device fails.
+    pub fn synthetic(
+        gpu: &Gpu,
+        hyperparameters: &Hyperparameters,
+        weights: WeightChoice,
+        seed: u64,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Self, Error> {
+        hyperparameters.validate()?;
+        let made = synthesize(gpu, hyperparameters, weights, seed, progress)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                gpu: gpu.clone(),
+                hyperparameters: hyperparameters.clone(),
+                eos_token_ids: hyperparameters.eos_token_ids.clone(),
+                choice: weights,
+                weights: made.0,
+                loaded: made.1,
+            }),
+        })
+    }
+
     /// A conversation with this model: its own KV cache and position. All GPU memory that it will
     /// ever use is allocated here.
     ///
@@ -171,6 +199,27 @@ impl Model {
     /// GPU memory of all weights, in bytes.
     pub fn weight_bytes(&self) -> u64 {
         self.inner.loaded.weight_bytes
+    }
+
+    /// Bytes that a decode step must read, once each: the weights with one row of the embedding in place of all, and the
+    /// keys and values of the `position` tokens before it. The limit of tokens per second is the adapter's bytes per
+    /// second over this. Activations stay in caches and are not in it.
+    pub fn decode_bytes(&self, kv: KvChoice, position: usize) -> u64 {
+        let weights = self.weights();
+        memory::decode_bytes(
+            self.hyperparameters(),
+            self.weight_bytes(),
+            weights.output.as_ref().map(|_| weights.embedding.format()),
+            kv.format(self.inner.choice),
+            position,
+        )
+    }
+
+    /// Floating-point operations of `tokens` tokens behind `position` others whose last one's logits are wanted: two for
+    /// each weight of a layer and token, two for each weight of the output, four for each value of a query and position that
+    /// it attends to. Norms, rotations and softmax are not in it.
+    pub fn prefill_operations(&self, tokens: usize, position: usize) -> u64 {
+        memory::prefill_operations(self.hyperparameters(), tokens, position)
     }
 
     /// The GPU that holds the weights.

@@ -17,6 +17,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             a_signal_ends_a_chat_of_lines,
         ),
         on_adapter("a_signal_ends_a_start", a_signal_ends_a_start),
+        on_adapter("a_signal_ends_a_bench", a_signal_ends_a_bench),
     ]
 }
 
@@ -85,6 +86,23 @@ fn a_signal_ends_a_start() {
             output.status.code(),
             Some(143),
             "{milliseconds} ms: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+/// While limits are measured, weights are made, a prompt is read or tokens are generated.
+fn a_signal_ends_a_bench() {
+    for (milliseconds, tokens) in [(100, "4000"), (2500, "4000"), (2500, "0"), (4000, "0")] {
+        let flags = ["--synthetic", "110m", "--gen", "4000", "--prompt", tokens];
+        let child = program(["bench", "-q"].iter().chain(&flags)).start();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        send("INT", &child);
+        let output = child.wait_with_output().expect("ends");
+        assert_eq!(
+            (output.status.code(), output.stdout.as_slice()),
+            (Some(130), &b""[..]),
+            "{milliseconds} ms, {tokens}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
     }
