@@ -85,9 +85,10 @@ pub(crate) enum Command {
     ///
     /// Exits with 6 where no adapter works.
     Doctor(DoctorArgs),
-    /// How fast a model runs here: tokens per second of a prompt and of an answer, beside what the adapter could do.
+    /// How fast a model runs, beside what the adapter could do.
     ///
-    /// Bandwidth and multiplication are measured in the same run. With --synthetic no file is needed.
+    /// Tokens per second of a prompt and of an answer; bandwidth and rate of multiplication are measured in the same run. With
+    /// --synthetic no file is needed.
     Bench(BenchArgs),
     /// Completions for a shell, on stdout.
     Completions(CompletionsArgs),

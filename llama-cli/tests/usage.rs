@@ -121,7 +121,7 @@ fn shapes_and_tests_that_cannot_be_are_refused() {
         ),
         (
             &["--synthetic", "1048576,4096,4096,1,1048576,32000"],
-            "invalid value '1048576,4096,4096,1,1048576,32000' for '--synthetic <SHAPE>': expected at most 1099511627776 parameters, found 22526050402304000; --help lists what there is",
+            "invalid value '1048576,4096,4096,1,1048576,32000' for '--synthetic <SHAPE>': expected at most 1099511627776 parameters, found 22520272859955200; --help lists what there is",
         ),
         (
             &["--synthetic", "tiny", "--prompt", "0", "--gen", "0"],
@@ -133,7 +133,7 @@ fn shapes_and_tests_that_cannot_be_are_refused() {
         ),
         (
             &["--synthetic", "tiny", "--depth", "18446744073709551615"],
-            "pp512@d18446744073709551615 needs 18446744073709551615 positions and the context holds 4096: shorten it or give a larger --ctx-size",
+            "tg128@d18446744073709551615 needs 18446744073709551615 positions and the context holds 4096: shorten it or give a larger --ctx-size",
         ),
         (
             &["--synthetic", "tiny", "--reps", "0"],

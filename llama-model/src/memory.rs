@@ -106,10 +106,15 @@ pub(crate) fn prefill_operations(h: &Hyperparameters, tokens: usize, position: u
         .map(|matrix| matrix.rows() as u128 * matrix.columns as u128)
         .sum();
     // Token i attends to itself and to what is before it.
-    let attended = tokens * position + tokens * (tokens + 1) / 2;
-    let attention = 4 * (h.n_layers * h.n_heads * h.head_dim) as u128 * attended;
+    let attended =
+        (tokens.saturating_mul(position)).saturating_add(tokens.saturating_mul(tokens + 1) / 2);
+    let pair = 4 * (h.n_layers * h.n_heads * h.head_dim) as u128;
     let outputs = if tokens > 0 { 2 * output } else { 0 };
-    u64::try_from(2 * layers * tokens + attention + outputs).unwrap_or(u64::MAX)
+    let operations = (2 * layers)
+        .saturating_mul(tokens)
+        .saturating_add(pair.saturating_mul(attended))
+        .saturating_add(outputs);
+    u64::try_from(operations).unwrap_or(u64::MAX)
 }
 
 /// Bytes of a matrix on the GPU; saturates.

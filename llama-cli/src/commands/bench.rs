@@ -102,12 +102,13 @@ pub(crate) fn run(args: BenchArgs, interrupts: &Interrupts) -> Result<()> {
     };
     let mut output = Output::new();
     if args.output.json {
-        return output.json(&report);
+        output.json(&report)?;
+    } else if args.csv {
+        report.csv(&mut output)?;
+    } else {
+        report.table(&mut output)?;
     }
-    Ok(match args.csv {
-        true => report.csv(&mut output)?,
-        false => report.table(&mut output)?,
-    })
+    Ok(())
 }
 
 /// Positions that the longest test needs, if the context holds them.
