@@ -23,31 +23,48 @@ fn tile_multiply(group: vec2<u32>, lane: TileLane) {
     let rows = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(matrix.rows - 1u));
     let x_first = group.y * TILE_X_ROWS;
     let own = min(x_first + lane.place, matrix.x_rows - 1u) * matrix.blocks * 8u;
-    var sums: array<vec4<f32>, 8>;
+    var sum0 = vec4<f32>();
+    var sum1 = vec4<f32>();
+    var sum2 = vec4<f32>();
+    var sum3 = vec4<f32>();
+    var sum4 = vec4<f32>();
+    var sum5 = vec4<f32>();
+    var sum6 = vec4<f32>();
+    var sum7 = vec4<f32>();
+    let words = min(matrix.blocks * 8u, 8u);
     for (var block = 0u; block < matrix.blocks; block++) {
-        var w0 = weight_load_block(rows.x, block);
-        var w1 = weight_load_block(rows.y, block);
-        var w2 = weight_load_block(rows.z, block);
-        var w3 = weight_load_block(rows.w, block);
-        let end = min(matrix.blocks * 8u, 8u);
-        for (var c = 0u; c < end; c++) {
-            let w = mat4x4<f32>(w0[c], w1[c], w2[c], w3[c]);
-            let columns = x[own + block * 8u + c];
-            sums[0] += subgroupBroadcast(columns, 0u) * w;
-            sums[1] += subgroupBroadcast(columns, 1u) * w;
-            sums[2] += subgroupBroadcast(columns, 2u) * w;
-            sums[3] += subgroupBroadcast(columns, 3u) * w;
-            sums[4] += subgroupBroadcast(columns, 4u) * w;
-            sums[5] += subgroupBroadcast(columns, 5u) * w;
-            sums[6] += subgroupBroadcast(columns, 6u) * w;
-            sums[7] += subgroupBroadcast(columns, 7u) * w;
+        let scale0 = weight_columns_scale(rows.x, block);
+        let scale1 = weight_columns_scale(rows.y, block);
+        let scale2 = weight_columns_scale(rows.z, block);
+        let scale3 = weight_columns_scale(rows.w, block);
+        for (var word = 0u; word < words; word++) {
+            let w = mat4x4<f32>(weight_columns(rows.x, block, word) * scale0, weight_columns(rows.y, block, word) * scale1, weight_columns(rows.z, block, word) * scale2, weight_columns(rows.w, block, word) * scale3);
+            let columns = x[own + block * 8u + word];
+            sum0 += subgroupBroadcast(columns, 0u) * w;
+            sum1 += subgroupBroadcast(columns, 1u) * w;
+            sum2 += subgroupBroadcast(columns, 2u) * w;
+            sum3 += subgroupBroadcast(columns, 3u) * w;
+            sum4 += subgroupBroadcast(columns, 4u) * w;
+            sum5 += subgroupBroadcast(columns, 5u) * w;
+            sum6 += subgroupBroadcast(columns, 6u) * w;
+            sum7 += subgroupBroadcast(columns, 7u) * w;
         }
     }
-    for (var j = 0u; j < TILE_X_ROWS; j++) {
-        for (var i = 0u; i < 4u; i++) {
-            product_write(x_first + j, first + i, sums[j][i]);
-        }
-    }
+    tile_write(x_first, first, sum0);
+    tile_write(x_first + 1u, first, sum1);
+    tile_write(x_first + 2u, first, sum2);
+    tile_write(x_first + 3u, first, sum3);
+    tile_write(x_first + 4u, first, sum4);
+    tile_write(x_first + 5u, first, sum5);
+    tile_write(x_first + 6u, first, sum6);
+    tile_write(x_first + 7u, first, sum7);
+}
+
+fn tile_write(x_row: u32, row: u32, sums: vec4<f32>) {
+    product_write(x_row, row, sums.x);
+    product_write(x_row, row + 1u, sums.y);
+    product_write(x_row, row + 2u, sums.z);
+    product_write(x_row, row + 3u, sums.w);
 }
 
 struct MatrixPiece {
@@ -71,9 +88,12 @@ var<uniform> matrix: MatrixPiece;
 @group(0) @binding(10)
 var<storage, read> weight_data: array<vec4<f32>>;
 
-fn weight_load_block(row: u32, block: u32) -> array<vec4<f32>, 8> {
-    let at = (row * matrix.blocks + block) * 8u;
-    return array<vec4<f32>, 8>(weight_data[at], weight_data[at + 1u], weight_data[at + 2u], weight_data[at + 3u], weight_data[at + 4u], weight_data[at + 5u], weight_data[at + 6u], weight_data[at + 7u]);
+fn weight_columns(row: u32, block: u32, word: u32) -> vec4<f32> {
+    return weight_data[(row * matrix.blocks + block) * 8u + word];
+}
+
+fn weight_columns_scale(row: u32, block: u32) -> f32 {
+    return 1.0;
 }
 
 @group(0) @binding(1)

@@ -6,9 +6,9 @@ fn matvec(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
     let rows = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(matrix.rows - 1u));
     var sums = vec4<f32>();
     var squares = 0.0;
-    for (var block = split_member(lane); block < matrix.blocks; block += SPLIT_TEAM) {
-        let columns = operand_block_shared(group.z, block, place, &squares);
-        sums += vec4<f32>(weight_dot_block(rows.x, block, columns), weight_dot_block(rows.y, block, columns), weight_dot_block(rows.z, block, columns), weight_dot_block(rows.w, block, columns));
+    for (var half = 0u; half < matrix.blocks * 2u; half++) {
+        let columns = operand_half_shared(group.z, half, place, &squares);
+        sums += vec4<f32>(weight_dot_half(rows.x, half, columns), weight_dot_half(rows.y, half, columns), weight_dot_half(rows.z, half, columns), weight_dot_half(rows.w, half, columns));
     }
     sums = split_sum4(sums, lane);
     if NORM {
@@ -26,8 +26,6 @@ struct SplitLane {
     @builtin(local_invocation_index)
     index: u32
 }
-
-const SPLIT_TEAM: u32 = 1u;
 
 fn split_unit(group: u32, lane: SplitLane) -> u32 {
     return group * WORKGROUP + lane.index;
@@ -64,13 +62,14 @@ var<storage, read> norm_scale: array<vec4<f32>>;
 
 override NORM: bool = false;
 
-fn operand_block_shared(x_row: u32, block: u32, place: u32, squares: ptr<function, f32>) -> array<vec4<f32>, 8> {
-    var own = x[(x_row * matrix.blocks + block) * 8u + place];
+fn operand_half_shared(x_row: u32, half: u32, place: u32, squares: ptr<function, f32>) -> array<vec4<f32>, 4> {
+    let word = half * 4u + place % 4u;
+    var own = x[x_row * matrix.blocks * 8u + word];
     if NORM {
-        *squares += dot(own, own);
-        own *= norm_scale[block * 8u + place];
+        *squares += 0.5 * dot(own, own);
+        own *= norm_scale[word];
     }
-    return array<vec4<f32>, 8>(subgroupBroadcast(own, 0u), subgroupBroadcast(own, 1u), subgroupBroadcast(own, 2u), subgroupBroadcast(own, 3u), subgroupBroadcast(own, 4u), subgroupBroadcast(own, 5u), subgroupBroadcast(own, 6u), subgroupBroadcast(own, 7u));
+    return array<vec4<f32>, 4>(subgroupBroadcast(own, 0u), subgroupBroadcast(own, 1u), subgroupBroadcast(own, 2u), subgroupBroadcast(own, 3u));
 }
 
 fn operand_factor(squares: f32) -> f32 {
@@ -84,20 +83,20 @@ var<storage, read> x: array<vec4<f32>>;
 var<storage, read_write> out: array<f32>;
 
 @group(0) @binding(10)
-var<storage, read> weight_data: array<vec4<u32>>;
+var<storage, read> weight_data: array<vec4<u64>>;
 
 fn weight_halves(words: vec2<u32>) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
 }
 
-fn weight_dot_block(row: u32, block: u32, x: array<vec4<f32>, 8>) -> f32 {
-    let at = (row * matrix.blocks + block) * 4u;
-    let a = weight_data[at];
-    let b = weight_data[at + 1u];
-    let c = weight_data[at + 2u];
-    let d = weight_data[at + 3u];
-    let even = dot(weight_halves(a.xy), x[0]) + dot(weight_halves(b.xy), x[2]) + dot(weight_halves(c.xy), x[4]) + dot(weight_halves(d.xy), x[6]);
-    let odd = dot(weight_halves(a.zw), x[1]) + dot(weight_halves(b.zw), x[3]) + dot(weight_halves(c.zw), x[5]) + dot(weight_halves(d.zw), x[7]);
+fn weight_four(word: u64) -> vec4<f32> {
+    return weight_halves(vec2<u32>(u32(word), u32(word >> 32u)));
+}
+
+fn weight_dot_half(row: u32, half: u32, x: array<vec4<f32>, 4>) -> f32 {
+    let a = weight_data[row * matrix.blocks * 2u + half];
+    let even = dot(weight_four(a.x), x[0]) + dot(weight_four(a.z), x[2]);
+    let odd = dot(weight_four(a.y), x[1]) + dot(weight_four(a.w), x[3]);
     return even + odd;
 }
 
