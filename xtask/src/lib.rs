@@ -6,5 +6,7 @@ pub mod ci;
 pub mod codegen;
 pub mod demo;
 pub mod golden;
+pub mod kit;
 pub mod process;
+pub mod report;
 pub mod setup;
