@@ -1,9 +1,11 @@
 //! Causal attention over the paged KV cache.
 
 use super::attention_combine::{AttentionCombine, partial_columns};
+use super::attention_tile::AttentionTile;
 use super::shape::{expect, expect_at_least, expect_heads, fold, within};
 use crate::{
-    Dispatch, Error, Gpu, KvCache, Recorder, StepBuffer, StepRow, Tensor, kv_row, reference::Heads,
+    Dispatch, Error, Gpu, KvCache, Recorder, StepBuffer, StepRow, Tensor, Variant, kv_row,
+    reference::Heads,
 };
 
 /// Units of work that fill the largest GPUs; what a step has fewer of is made up by splitting its positions.
@@ -16,11 +18,13 @@ const SPLIT_POSITIONS: usize = 128;
 /// Attention of each row to its sequence's past; its meaning is
 /// [`reference::attention`](crate::reference::attention).
 ///
-/// Where a step has too few queries to fill the device, the positions of each are split over several units and
-/// the parts joined by a second dispatch ([`AttentionCombine`]).
+/// Queries that share keys go by tiles ([`AttentionTile`]), others one by one. Where a step has too few of them to
+/// fill the device, the positions are split over several units and the parts joined by a second dispatch
+/// ([`AttentionCombine`]).
 #[derive(Debug)]
 pub struct Attention {
     dispatch: Dispatch,
+    tile: AttentionTile,
     combine: AttentionCombine,
     heads: Heads,
     queries_per_group: u32,
@@ -35,6 +39,8 @@ pub struct Attention {
 pub struct Reach {
     /// Rows of the step.
     pub rows: usize,
+    /// Runs of rows of one sequence that follow each other; rows of one run share keys and values.
+    pub runs: usize,
     /// Positions that the furthest row attends to: its own and those before it.
     pub positions: usize,
 }
@@ -45,6 +51,7 @@ impl Reach {
         let furthest = rows.iter().map(|row| row.position).max();
         Reach {
             rows: rows.len(),
+            runs: rows.chunk_by(|a, b| a.sequence == b.sequence).count(),
             positions: furthest.map_or(0, |position| position as usize + 1),
         }
     }
@@ -53,7 +60,7 @@ impl Reach {
 impl Attention {
     /// `qkv` is `[rows, heads.qkv_columns()]` as [`Rope`](super::Rope) left it, `out`
     /// `[rows, n_heads · head_dim]`; positions and pages are the step's. `partials` has the shape
-    /// [`Attention::partials`] and holds nothing between steps: layers share it.
+    /// [`Attention::partials`], or fewer rows, and holds nothing between steps: layers share it.
     ///
     /// # Errors
     /// [`Error::Shape`] if the shapes do not fit or a head is longer than the kernels hold (256 values); any
@@ -67,37 +74,19 @@ impl Attention {
         partials: &Tensor,
         out: &Tensor,
     ) -> Result<Self, Error> {
-        const OP: &str = "attention";
-        expect_heads(OP, heads, qkv, step, cache)?;
-        expect(OP, "columns of out", heads.columns(), out.columns())?;
-        expect_at_least(OP, "rows of out", qkv.rows(), out.rows())?;
-        let columns = partial_columns(heads);
-        expect(OP, "columns of partials", columns, partials.columns())?;
-        let variant = gpu.select(OP, &[("kv", cache.format().name())])?;
+        let operands = Attended {
+            qkv,
+            step,
+            cache,
+            heads,
+            partials,
+            out,
+        };
+        let (variant, dispatch) = operands.bind(gpu, "attention")?;
         let constant = |name| variant.constant(name).unwrap_or(1);
-        let longest = 8 * constant("MAX_OCTETS") as usize;
-        if heads.head_dim > longest {
-            return Err(Error::Shape {
-                op: OP,
-                what: "values per head".to_string(),
-                expected: format!("at most {longest}"),
-                found: heads.head_dim.to_string(),
-            });
-        }
-        let args = HeadsArgs::new(heads, qkv, out.stride(), cache);
-        let args = gpu.uniform("attention args", &args)?;
-        let operands = [
-            ("heads", args.binding()),
-            ("step", step.binding()),
-            ("qkv", qkv.binding()),
-            ("kv_k", cache.k_binding()),
-            ("kv_v", cache.v_binding()),
-            ("partials", partials.binding()),
-            ("out", out.binding()),
-        ];
-        let dispatch = gpu.pipeline(variant)?.bind(gpu, OP, operands)?;
         Ok(Attention {
             dispatch,
+            tile: AttentionTile::new(gpu, qkv, step, cache, heads, partials, out)?,
             combine: AttentionCombine::new(gpu, partials, heads, out)?,
             heads,
             queries_per_group: constant("QUERIES_PER_GROUP"),
@@ -115,34 +104,104 @@ impl Attention {
 
     /// Attends for the rows of the step, in two dispatches at most.
     pub fn record(&self, recorder: &mut Recorder, reach: Reach) {
-        self.record_split(recorder, reach.rows, self.splits(reach));
-    }
-
-    /// As [`Attention::record`], with the positions in so many parts: a power of two, of which `partials` holds
-    /// one for each of the rows.
-    pub fn record_split(&self, recorder: &mut Recorder, rows: usize, splits: usize) {
-        if within(recorder, "attention", rows, self.max_rows) {
-            let queries = (rows * self.heads.n_heads) as u32;
-            let [x, y] = fold(queries.div_ceil(self.queries_per_group));
-            if splits > 1 {
-                if within(recorder, "attention", rows * splits, self.room) {
-                    recorder.dispatch(&self.dispatch, [x, y, splits as u32]);
-                    self.combine.record(recorder, rows, splits);
-                }
-            } else {
-                recorder.dispatch(&self.dispatch, [x, y, 1]);
-            }
+        let splits = self.splits(reach);
+        if self.shares_keys(reach) {
+            self.tile.record(recorder, reach.rows, splits);
+        } else {
+            self.record_single(recorder, reach.rows, splits);
+        }
+        if splits > 1 {
+            self.combine.record(recorder, reach.rows, splits);
         }
     }
 
-    /// How many parts fill the device; depends on nothing but the number of rows and the length's next power
-    /// of two.
+    /// Attends query by query, the positions in so many splits: a power of two. With more than one, the results are
+    /// in `partials` for [`AttentionCombine`], else in `out`.
+    pub fn record_single(&self, recorder: &mut Recorder, rows: usize, splits: usize) {
+        const OP: &str = "attention";
+        let splits = splits.max(1);
+        let fits = splits == 1 || within(recorder, OP, rows * splits, self.room);
+        if fits && within(recorder, OP, rows, self.max_rows) {
+            let queries = (rows * self.heads.n_heads) as u32;
+            let [x, y] = fold(queries.div_ceil(self.queries_per_group));
+            recorder.dispatch(&self.dispatch, [x, y, splits as u32]);
+        }
+    }
+
+    /// How many splits fill the device; depends on nothing but the number of rows and runs and on the length's next
+    /// power of two.
     pub fn splits(&self, reach: Reach) -> usize {
         let rows = reach.rows.max(1);
-        let by_units = self.split_units / (rows * self.heads.n_heads);
+        let by_units = if self.shares_keys(reach) {
+            self.tile.splits(rows)
+        } else {
+            self.split_units / (rows * self.heads.n_heads)
+        };
         let by_length = reach.positions.next_power_of_two() / SPLIT_POSITIONS;
         let most = by_units.min(by_length).min(self.room / rows).max(1);
         1 << most.ilog2()
+    }
+
+    /// Whether enough queries share keys for a tile.
+    fn shares_keys(&self, reach: Reach) -> bool {
+        let of_a_row = self.heads.n_heads / self.heads.n_kv_heads;
+        reach.rows * of_a_row >= self.tile.least_queries * reach.runs
+    }
+}
+
+/// What the attention kernels are bound to.
+pub(super) struct Attended<'a> {
+    pub(super) qkv: &'a Tensor,
+    pub(super) step: &'a StepBuffer,
+    pub(super) cache: &'a KvCache,
+    pub(super) heads: Heads,
+    pub(super) partials: &'a Tensor,
+    pub(super) out: &'a Tensor,
+}
+
+impl Attended<'_> {
+    /// Checks the shapes, and binds the best variant of `kernel`.
+    pub(super) fn bind(
+        &self,
+        gpu: &Gpu,
+        kernel: &'static str,
+    ) -> Result<(&'static Variant, Dispatch), Error> {
+        let Attended {
+            qkv,
+            step,
+            cache,
+            heads,
+            partials,
+            out,
+        } = *self;
+        expect_heads(kernel, heads, qkv, step, cache)?;
+        expect(kernel, "columns of out", heads.columns(), out.columns())?;
+        expect_at_least(kernel, "rows of out", qkv.rows(), out.rows())?;
+        let columns = partial_columns(heads);
+        expect(kernel, "columns of partials", columns, partials.columns())?;
+        let variant = gpu.select(kernel, &[("kv", cache.format().name())])?;
+        let longest = 8 * variant.constant("MAX_OCTETS").unwrap_or(0) as usize;
+        if heads.head_dim > longest {
+            return Err(Error::Shape {
+                op: kernel,
+                what: "values per head".to_string(),
+                expected: format!("at most {longest}"),
+                found: heads.head_dim.to_string(),
+            });
+        }
+        let args = HeadsArgs::new(heads, qkv, out.stride(), cache);
+        let args = gpu.uniform(kernel, &args)?;
+        let operands = [
+            ("heads", args.binding()),
+            ("step", step.binding()),
+            ("qkv", qkv.binding()),
+            ("kv_k", cache.k_binding()),
+            ("kv_v", cache.v_binding()),
+            ("partials", partials.binding()),
+            ("out", out.binding()),
+        ];
+        let dispatch = gpu.pipeline(variant)?.bind(gpu, kernel, operands)?;
+        Ok((variant, dispatch))
     }
 }
 

@@ -9,6 +9,7 @@
 mod argmax;
 mod attention;
 mod attention_combine;
+mod attention_tile;
 mod embed;
 mod fill;
 mod fused;
@@ -26,6 +27,7 @@ mod swiglu;
 pub use argmax::Argmax;
 pub use attention::{Attention, Reach};
 pub use attention_combine::AttentionCombine;
+pub use attention_tile::AttentionTile;
 pub use embed::Embed;
 pub use fill::Fill;
 pub use fused::{GatedMatmul, HeadsMatmul};

@@ -10,6 +10,7 @@
 mod argmax;
 mod attention;
 mod attention_combine;
+mod attention_tile;
 mod embed;
 mod fill;
 mod gather_rows;
@@ -26,6 +27,7 @@ mod weight;
 pub use argmax::argmax;
 pub use attention::attention;
 pub use attention_combine::attention_combine;
+pub use attention_tile::attention_tile;
 pub use embed::embed;
 pub use fill::fill;
 #[cfg(feature = "wgpu")]

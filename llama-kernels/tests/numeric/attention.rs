@@ -8,21 +8,41 @@ use llama_kernels::{
     reference::{self, CacheRow, Heads, PagedKv},
 };
 
+/// Which kernel attends.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum By {
+    Query,
+    Tile,
+}
+
 pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
-    for format in [KvFormat::F32, KvFormat::F16] {
-        // Heads, page size, and the positions that each sequence holds: under, at and over blocks of 4, 32 and 64.
-        let cases: [(Heads, usize, &[usize]); 7] = [
-            (heads(4, 2, 24), 16, &[1, 37, 4]),
-            (heads(3, 3, 80), 16, &[65, 64]),
-            (heads(8, 1, 6), 32, &[129]),
-            (heads(1, 1, 2), 16, &[5]),
-            (heads(2, 1, 128), 128, &[200]),
-            (heads(2, 2, 256), 16, &[66]),
-            (heads(2, 2, 64), 16, &[31, 32, 33, 97]),
-        ];
-        for (heads, page_size, lengths) in cases {
-            check_heads(gpu, heads, format, page_size, lengths)?;
-        }
+    check_by(gpu, By::Query)
+}
+
+/// The kernel that `gpu` prefers, on caches of its format.
+pub(crate) fn check_by(gpu: &Gpu, by: By) -> Result<(), Failed> {
+    let kernel = match by {
+        By::Query => "attention",
+        By::Tile => "attention_tile",
+    };
+    let preferred = gpu.select(kernel, &[])?.slot("kv");
+    let format = (KvFormat::ALL.into_iter()).find(|format| Some(format.name()) == preferred);
+    let format = format.ok_or_else(|| format!("{kernel} has no format {preferred:?}"))?;
+    // Heads, page size, and the positions that each sequence holds: under, at and over blocks of 4, 32 and 64, and
+    // of pages; more query heads to a key head than a tile has, and numbers that no tile is a multiple of.
+    let cases: [(Heads, usize, &[usize]); 9] = [
+        (heads(4, 2, 24), 16, &[1, 37, 4]),
+        (heads(3, 3, 80), 16, &[65, 64]),
+        (heads(8, 1, 6), 32, &[129]),
+        (heads(1, 1, 2), 16, &[5]),
+        (heads(2, 1, 128), 128, &[200]),
+        (heads(2, 2, 256), 16, &[66]),
+        (heads(2, 2, 64), 16, &[31, 32, 33, 97]),
+        (heads(6, 2, 48), 16, &[17, 70]),
+        (heads(20, 1, 16), 16, &[40]),
+    ];
+    for (heads, page_size, lengths) in cases {
+        check_heads(gpu, by, heads, format, page_size, lengths)?;
     }
     Ok(())
 }
@@ -39,6 +59,7 @@ fn heads(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> Heads {
 /// the positions in one part, in two and in four: most parts of the short rows are then empty.
 fn check_heads(
     gpu: &Gpu,
+    by: By,
     heads: Heads,
     format: KvFormat,
     page_size: usize,
@@ -107,7 +128,11 @@ fn check_heads(
     )?;
     let rope = ops::Rope::new(gpu, &qkv, &filling, &cache, heads)?;
 
-    let asked = places(5);
+    let mut asked = places(5);
+    if by == By::Tile && lengths.len() == 2 {
+        // The rows of a tile are then of different sequences.
+        asked.sort_by_key(|&(sequence, position)| (position, sequence));
+    }
     let (queries, reference_queries) = tensor(
         gpu,
         "queries",
@@ -129,7 +154,9 @@ fn check_heads(
         4 * asked.len(),
         ops::Attention::partials(heads).1,
     )?;
-    let attention = ops::Attention::new(gpu, &queries, &asking, &cache, heads, &partials, &out)?;
+    let single = ops::Attention::new(gpu, &queries, &asking, &cache, heads, &partials, &out)?;
+    let tile = ops::AttentionTile::new(gpu, &queries, &asking, &cache, heads, &partials, &out)?;
+    let combine = ops::AttentionCombine::new(gpu, &partials, heads, &out)?;
     let mut recorder = gpu.recorder();
     rope.record(&mut recorder, all.len());
     gpu.submit(recorder)?;
@@ -155,7 +182,13 @@ fn check_heads(
 
     for splits in [1, 2, 4] {
         let mut recorder = gpu.recorder();
-        attention.record_split(&mut recorder, asked.len(), splits);
+        match by {
+            By::Query => single.record_single(&mut recorder, asked.len(), splits),
+            By::Tile => tile.record(&mut recorder, asked.len(), splits),
+        }
+        if splits > 1 {
+            combine.record(&mut recorder, asked.len(), splits);
+        }
         gpu.submit(recorder)?;
         // Scores below 3 · sqrt(256) = 48 err by a few units of 48 · 2⁻²⁴ = 3e-6, which exp passes on as a relative
         // error of the weights; values are below 3. Padding must be zero.

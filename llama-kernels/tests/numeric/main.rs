@@ -9,6 +9,7 @@
 mod argmax;
 mod attention;
 mod attention_combine;
+mod attention_tile;
 mod compare;
 mod embed;
 mod fill;
@@ -40,6 +41,7 @@ const KERNELS: &[(&str, Check)] = &[
     ("argmax", argmax::check),
     ("attention", attention::check),
     ("attention_combine", attention_combine::check),
+    ("attention_tile", attention_tile::check),
     ("embed", embed::check),
     ("fill", fill::check),
     ("gather_rows", gather_rows::check),
