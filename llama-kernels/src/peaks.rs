@@ -54,7 +54,7 @@ fn read(gpu: &Gpu) -> Result<f64, Error> {
     Fill::new(gpu, &data, 1)?.record(&mut recorder);
     gpu.submit(recorder)?;
     let invocations = if gpu.adapter().is_software {
-        1 << 14
+        1 << 16
     } else {
         1 << 18
     };

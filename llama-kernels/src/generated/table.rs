@@ -1506,10 +1506,10 @@ pub(super) static VARIANTS: &[Variant] = &[
     },
     Variant {
         kernel: "read_sum",
-        name: "apart",
+        name: "wide",
         slots: &[],
         constants: &[("WORKGROUP", 64)],
-        requires: &[],
+        requires: &[Requirement::Int64],
         device: Some(Device::Software),
         subgroup_size: None,
         entry: "read_sum",
@@ -1517,11 +1517,11 @@ pub(super) static VARIANTS: &[Variant] = &[
         workgroup_bytes: 0,
         bindings: &[
             Binding { name: "args", group: 0, binding: 0, class: BindingClass::Uniform, min_size: 16 },
-            Binding { name: "data", group: 0, binding: 1, class: BindingClass::Read, min_size: 16 },
+            Binding { name: "data", group: 0, binding: 1, class: BindingClass::Read, min_size: 32 },
             Binding { name: "out", group: 0, binding: 2, class: BindingClass::ReadWrite, min_size: 4 },
         ],
         overrides: &[],
-        wgsl: include_str!("read_sum.apart.wgsl"),
+        wgsl: include_str!("read_sum.wide.wgsl"),
     },
     Variant {
         kernel: "read_sum",

@@ -19,16 +19,22 @@ struct Args {
 }
 
 impl ReadSum {
-    /// `data` is `vectors` times 16 bytes, `out` one id for each of as many invocations as shall read: a multiple of the kernel's
+    /// `data` is `vectors` times 16 bytes, an even number of them; `out` one id for each of as many invocations as shall read: a multiple of the kernel's
     /// workgroup.
     ///
     /// # Errors
-    /// [`Error::Shape`] where `out` has another number of rows; any of the GPU's errors.
+    /// [`Error::Shape`] for an odd number of vectors, or where `out` has another number of rows; any of the GPU's errors.
     pub fn new(gpu: &Gpu, data: Bind<'_>, vectors: usize, out: &Tensor) -> Result<Self, Error> {
         let variant = gpu.select("read_sum", &[])?;
         let workgroup = variant.workgroup_size[0] as usize;
         let whole = out.rows().next_multiple_of(workgroup).max(workgroup);
         expect("read_sum", "rows of out", whole, out.rows())?;
+        expect(
+            "read_sum",
+            "vectors of data",
+            vectors.next_multiple_of(2),
+            vectors,
+        )?;
         let args = Args {
             vectors: vectors as u32,
             invocations: out.rows() as u32,

@@ -5,8 +5,8 @@ use libtest_mimic::Failed;
 use llama_kernels::{Gpu, ops, reference};
 
 pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
-    // Fewer vectors than invocations, a round and one vector, many rounds with a rest.
-    for (vectors, invocations) in [(1, 64), (7, 64), (64 * 4 + 1, 64), (128 * 21 + 77, 128)] {
+    // Fewer vectors than invocations, rounds of four and two vectors, many rounds with a rest.
+    for (vectors, invocations) in [(2, 64), (8, 64), (64 * 4 + 2, 64), (128 * 21 + 78, 128)] {
         let mut random = Random(vectors as u64);
         let words: Vec<u32> = (0..4 * vectors).map(|_| random.word() as u32).collect();
         let data = gpu.ids("data", words.len())?;
@@ -25,10 +25,15 @@ pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
             );
         }
     }
-    let out = gpu.ids("out", 65)?;
-    let refused = ops::ReadSum::new(gpu, out.binding(), 1, &out).map(drop);
-    match refused {
-        Err(error) if error.to_string().contains("rows of out") => Ok(()),
-        other => Err(format!("65 invocations were not refused: {other:?}").into()),
+    let data = gpu.ids("data", 8)?;
+    for (vectors, invocations, what) in [(2, 65, "rows of out"), (1, 64, "vectors of data")] {
+        let out = gpu.ids("out", invocations)?;
+        match ops::ReadSum::new(gpu, data.binding(), vectors, &out).map(drop) {
+            Err(error) if error.to_string().contains(what) => {}
+            other => {
+                return Err(format!("{vectors} by {invocations} not refused: {other:?}").into());
+            }
+        }
     }
+    Ok(())
 }
