@@ -18,6 +18,7 @@ mod recorder;
 mod step;
 mod tensor;
 mod transfer;
+mod upload;
 mod weight_matrix;
 
 pub use adapter::{AdapterChoice, AdapterDescription, Checks, GpuOptions};
@@ -30,4 +31,5 @@ pub use profile::{Profile, Span};
 pub use recorder::Recorder;
 pub use step::{StepBuffer, StepLayout, StepRow, TokenSource};
 pub use tensor::Tensor;
+pub use upload::{Stage, Upload};
 pub use weight_matrix::{WeightMatrix, WeightPiece};

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod convert;
 mod engine;
 mod error;
 mod forward;
@@ -11,6 +12,7 @@ mod matrices;
 mod memory;
 mod model;
 mod pages;
+mod pieces;
 mod probability;
 mod random;
 mod rope;

@@ -1,25 +1,33 @@
-//! From a checkpoint to weights on the GPU: row by row, joined, converted where the format differs.
+//! From a checkpoint to weights on the GPU: joined, converted where the format differs, through one ring of buffers.
 //!
-//! The host never holds more than a piece of a tensor: 16 MiB as stored, as f32 and as uploaded.
+//! Every matrix is allocated first. Then workers fill the ring's buffers, piece by piece, while the GPU copies from those
+//! that are full: reading, converting and copying go on at once, and the host holds the ring and little else.
 
-use std::borrow::Cow;
-use std::ops::{ControlFlow, Range};
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
-use llama_kernels::{Gpu, Tensor, WeightFormat, WeightMatrix, padded};
-use llama_weights::{Checkpoint, LayerPart, TensorRole, TensorView, quant};
+use llama_kernels::{Gpu, Stage, Tensor, Upload, WeightFormat, WeightMatrix, padded};
+use llama_weights::{Checkpoint, LayerPart, TensorRole, TensorView};
 
 use crate::Error;
-use crate::holding::{HeldOtherwise, HeldReason, WeightChoice, format_for_rows, stored_as};
-use crate::matrices::{self, LayerPlan, MatrixPlan, Rows};
+use crate::convert::Converter;
+use crate::holding::{HeldOtherwise, HeldReason, WeightChoice, format_for_rows};
+use crate::matrices::{self, MatrixPlan, Rows};
 use crate::memory::matrix_bytes;
 use crate::model::{LayerWeights, Loaded, Progress, Weights};
+use crate::pieces::{Piece, Segment, pieces};
 
-/// Bytes of f32 in one piece, which is at least one row.
-const PIECE_BYTES: usize = 16 << 20;
-/// The driver holds a copy of every uploaded byte until it is told to go on and has done so.
-const IN_FLIGHT_BYTES: u64 = 32 << 20;
+/// Bytes of one buffer of the ring, which holds two rows at least.
+const STAGE_BYTES: usize = 8 << 20;
+/// Buffers of the ring besides those that workers fill: one waits, two are copied from.
+const SPARE_STAGES: usize = 3;
+/// Threads that convert at most: eight do 10 GB/s, which is what disks and buses give.
+const MAX_WORKERS: usize = 8;
 
 /// Puts every weight on the GPU; see [`crate::Model::load`].
 pub(crate) fn load(
@@ -32,80 +40,263 @@ pub(crate) fn load(
     let mut loader = Loader {
         gpu,
         checkpoint,
-        choice,
         progress,
         bytes_done: 0,
-        bytes_total: checkpoint.weight_bytes(),
-        bytes_in_flight: 0,
-        bytes_held: Vec::new(),
-        held_otherwise: Vec::new(),
-        staging: Staging::default(),
+        vector_bytes: 0,
+        held: Vec::new(),
     };
-    let embedding = loader.matrix(&matrices::embedding(h))?;
-    let layers = (0..h.n_layers)
-        .map(|index| loader.layer(index, &LayerPlan::layer(h, index)))
+    loader.held = matrices::all(h)
+        .map(|plan| loader.empty(plan, choice))
         .collect::<Result<_, _>>()?;
-    let whole = Rows::Of(TensorRole::OutputNorm, 0..h.hidden_size);
-    let output_norm = loader.vector("output norm", &[whole])?;
-    let output = matrices::output(h)
-        .map(|plan| loader.matrix(&plan))
-        .transpose()?;
-    loader.flush()?;
-    let weights = Weights {
-        embedding,
-        layers,
-        output_norm,
-        output,
-    };
-    Ok((weights, loader.finish()))
+    let all: Vec<usize> = (0..loader.held.len()).collect();
+    // Rare: found while converting, so that the usual file is read once. f32 holds everything.
+    let beyond_range = loader.fill(&all)?;
+    for &index in &beyond_range {
+        loader.widen(index)?;
+    }
+    loader.fill(&beyond_range)?;
+    loader.finish()
 }
 
 struct Loader<'a> {
     gpu: &'a Gpu,
     checkpoint: &'a Checkpoint,
-    choice: WeightChoice,
     progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
     bytes_done: u64,
-    bytes_total: u64,
-    bytes_in_flight: u64,
-    /// GPU bytes of every matrix and, as f32, vector.
-    bytes_held: Vec<(WeightFormat, u64)>,
-    held_otherwise: Vec<HeldOtherwise>,
-    staging: Staging,
+    /// GPU bytes of all vectors.
+    vector_bytes: u64,
+    /// Every matrix, in the order of [`matrices::all`].
+    held: Vec<Held>,
 }
 
+/// A matrix on the GPU, and what it is to hold.
+struct Held {
+    plan: MatrixPlan,
+    matrix: WeightMatrix,
+    /// Why it is in another format than was asked for.
+    reason: Option<HeldReason>,
+}
+
+/// A piece for a worker to fill.
+struct Job<'a> {
+    /// The matrix's index.
+    index: usize,
+    first_row: usize,
+    stored_bytes: u64,
+    parts: Vec<(TensorView<'a>, Segment)>,
+    stage: Stage,
+}
+
+/// A piece that a worker is done with.
+struct Done {
+    index: usize,
+    first_row: usize,
+    stored_bytes: u64,
+    stage: Stage,
+    /// False where a weight is beyond the format's range.
+    fits: bool,
+}
+
+type Outcome = Result<Done, Box<dyn Any + Send>>;
+
 impl<'a> Loader<'a> {
-    fn layer(&mut self, index: usize, plan: &LayerPlan) -> Result<LayerWeights, Error> {
+    /// A matrix without its values, in the wanted format or the one that rows of this length can have.
+    fn empty(&self, plan: MatrixPlan, choice: WeightChoice) -> Result<Held, Error> {
+        let roles = plan.parts.iter().flat_map(Rows::roles);
+        let stored = roles.map(|role| Ok(self.view(role)?.dtype()));
+        let stored: Vec<_> = stored.collect::<Result<_, Error>>()?;
+        let (format, reason) = format_for_rows(choice.format(&stored), plan.columns);
+        let matrix = WeightMatrix::new(self.gpu, &plan.name, format, plan.rows(), plan.columns)?;
+        Ok(Held {
+            plan,
+            matrix,
+            reason,
+        })
+    }
+
+    /// Begins a matrix again in f32.
+    fn widen(&mut self, index: usize) -> Result<(), Error> {
+        let plan = &self.held[index].plan;
+        let (name, rows, columns) = (&plan.name, plan.rows(), plan.columns);
+        self.bytes_done -= self.stored_bytes(&pieces(plan, rows.max(2)))?;
+        let matrix = WeightMatrix::new(self.gpu, name, WeightFormat::F32, rows, columns)?;
+        self.held[index].matrix = matrix;
+        self.held[index].reason = Some(HeldReason::BeyondRange);
+        Ok(())
+    }
+
+    /// Fills matrices, and gives those that hold a weight beyond their format's range.
+    fn fill(&mut self, wanted: &[usize]) -> Result<Vec<usize>, Error> {
+        let row_bytes = |index: &usize| {
+            let Held { plan, matrix, .. } = &self.held[*index];
+            matrix_bytes(matrix.format(), 1, plan.columns) as usize
+        };
+        let Some(longest_row) = wanted.iter().map(row_bytes).max() else {
+            return Ok(Vec::new());
+        };
+        let workers = thread::available_parallelism().map_or(1, usize::from);
+        let workers = workers.min(MAX_WORKERS);
+        let stage_bytes = STAGE_BYTES.max(2 * longest_row);
+        let mut upload = self.gpu.upload(workers + SPARE_STAGES, stage_bytes)?;
+        let (jobs, taken) = channel();
+        let taken = Mutex::new(taken);
+        let (told, outcomes) = channel();
+        let failed = thread::scope(|scope| {
+            for _ in 0..workers {
+                let (taken, told) = (&taken, told.clone());
+                scope.spawn(move || work(taken, &told));
+            }
+            // Gone when this is left, by an error too: then the workers end.
+            let jobs = jobs;
+            self.stream(wanted, &mut upload, &jobs, &outcomes)
+        })?;
+        upload.finish()?;
+        Ok(failed.into_iter().collect())
+    }
+
+    /// Hands out what is to be filled, as long as there are buffers for it, and sends on what was filled.
+    fn stream(
+        &mut self,
+        wanted: &[usize],
+        upload: &mut Upload,
+        jobs: &Sender<Job<'a>>,
+        outcomes: &Receiver<Outcome>,
+    ) -> Result<BTreeSet<usize>, Error> {
+        let mut failed = BTreeSet::new();
+        let mut being_filled = 0;
+        let mut waiting = Waiting::new(wanted);
+        loop {
+            while let Some((index, piece)) = waiting.next(&self.held, upload) {
+                let Some(stage) = upload.stage(&self.held[index].matrix, piece.rows)? else {
+                    waiting.put_back(index, piece);
+                    break;
+                };
+                // Workers end after this only.
+                let _ = jobs.send(self.job(index, piece, stage)?);
+                being_filled += 1;
+            }
+            if being_filled == 0 {
+                if waiting.is_empty() {
+                    return Ok(failed);
+                }
+                upload.wait()?;
+                continue;
+            }
+            let Ok(outcome) = outcomes.recv() else {
+                return Ok(failed); // Impossible: this side holds a sender's copy.
+            };
+            being_filled -= 1;
+            let done = outcome.unwrap_or_else(|panic| resume_unwind(panic));
+            if done.fits {
+                upload.send(done.stage, &self.held[done.index].matrix, done.first_row)?;
+            } else {
+                upload.give_back(done.stage);
+                failed.insert(done.index);
+            }
+            self.advance(done.stored_bytes)?;
+        }
+    }
+
+    fn job(&self, index: usize, piece: Piece, stage: Stage) -> Result<Job<'a>, Error> {
+        let stored_bytes = self.stored_bytes(std::slice::from_ref(&piece))?;
+        let parts = (piece.segments.into_iter())
+            .map(|segment| Ok((self.view(segment.role)?, segment)))
+            .collect::<Result<_, Error>>()?;
+        Ok(Job {
+            index,
+            first_row: piece.first_row,
+            stored_bytes,
+            parts,
+            stage,
+        })
+    }
+
+    /// Bytes that the file has of these rows.
+    fn stored_bytes(&self, pieces: &[Piece]) -> Result<u64, Error> {
+        let segments = pieces.iter().flat_map(|piece| &piece.segments);
+        let bytes = segments.map(|segment| {
+            let row = self.view(segment.role)?.row_bytes();
+            Ok((segment.rows.len() * row) as u64)
+        });
+        bytes.sum()
+    }
+
+    fn finish(mut self) -> Result<(Weights, Loaded), Error> {
+        let h = self.checkpoint.hyperparameters();
+        let held = std::mem::take(&mut self.held);
+        let mut bytes_held: Vec<(WeightFormat, u64)> = Vec::new();
+        let mut held_otherwise = Vec::new();
+        let mut matrices = held.into_iter().map(|held| {
+            let Held {
+                plan,
+                matrix,
+                reason,
+            } = held;
+            let format = matrix.format();
+            bytes_held.push((format, matrix_bytes(format, plan.rows(), plan.columns)));
+            held_otherwise.extend(reason.map(|reason| HeldOtherwise {
+                matrix: plan.name,
+                format,
+                reason,
+            }));
+            matrix
+        });
+        // In the order of `matrices::all`.
+        let mut next = || matrices.next().ok_or_else(|| missing(TensorRole::Output));
+        let embedding = next()?;
+        let layers = (0..h.n_layers)
+            .map(|index| self.layer(index, [next()?, next()?, next()?, next()?]))
+            .collect::<Result<_, Error>>()?;
+        let whole = Rows::Of(TensorRole::OutputNorm, 0..h.hidden_size);
+        let output_norm = self.vector("output norm", &[whole])?;
+        let output = (!h.tied_embeddings).then(next).transpose()?;
+        drop(matrices);
+        // What was given to the queue is taken.
+        self.gpu.submit(self.gpu.recorder())?;
+        self.gpu.wait()?;
+        bytes_held.push((WeightFormat::F32, self.vector_bytes));
+        Ok((
+            Weights {
+                embedding,
+                layers,
+                output_norm,
+                output,
+            },
+            loaded(&bytes_held, held_otherwise),
+        ))
+    }
+
+    fn layer(
+        &mut self,
+        index: usize,
+        [qkv, attention_output, gate_up, down]: [WeightMatrix; 4],
+    ) -> Result<LayerWeights, Error> {
         let role = |part| TensorRole::Layer { index, part };
         let h = self.checkpoint.hyperparameters();
         let (attention_bias, mlp_bias) = (h.attention_bias, h.mlp_bias);
         let whole = |part| vec![Rows::Of(role(part), 0..h.hidden_size)];
-        let bias = |loader: &mut Self, present: bool, parts: Vec<Rows>| {
+        let mut bias = |present: bool, parts: Vec<Rows>| {
             present
-                .then(|| loader.vector(&format!("layer {index} bias"), &parts))
+                .then(|| self.vector(&format!("layer {index} bias"), &parts))
                 .transpose()
         };
         Ok(LayerWeights {
+            qkv_bias: bias(attention_bias, matrices::qkv_bias(h, index))?,
+            attention_output_bias: bias(attention_bias, whole(LayerPart::AttentionOutputBias))?,
+            gate_up_bias: bias(mlp_bias, matrices::gate_up_bias(h, index))?,
+            down_bias: bias(mlp_bias, whole(LayerPart::DownBias))?,
             attention_norm: self.vector(
                 &format!("layer {index} attention norm"),
                 &whole(LayerPart::AttentionNorm),
-            )?,
-            qkv: self.matrix(&plan.qkv)?,
-            qkv_bias: bias(self, attention_bias, matrices::qkv_bias(h, index))?,
-            attention_output: self.matrix(&plan.attention_output)?,
-            attention_output_bias: bias(
-                self,
-                attention_bias,
-                whole(LayerPart::AttentionOutputBias),
             )?,
             ffn_norm: self.vector(
                 &format!("layer {index} ffn norm"),
                 &whole(LayerPart::FfnNorm),
             )?,
-            gate_up: self.matrix(&plan.gate_up)?,
-            gate_up_bias: bias(self, mlp_bias, matrices::gate_up_bias(h, index))?,
-            down: self.matrix(&plan.down)?,
-            down_bias: bias(self, mlp_bias, whole(LayerPart::DownBias))?,
+            qkv,
+            attention_output,
+            gate_up,
+            down,
         })
     }
 
@@ -119,9 +310,9 @@ impl<'a> Loader<'a> {
                     joined.extend_from_slice(&self.floats(*role)?[range.clone()]);
                 }
                 Rows::Alternating([(first, firsts), (second, seconds)]) => {
-                    let first = self.floats(*first)?[firsts.clone()].to_vec();
-                    let second = &self.floats(*second)?[seconds.clone()];
-                    joined.extend(first.iter().zip(second).flat_map(|(a, b)| [*a, *b]));
+                    let (first, second) = (self.floats(*first)?, self.floats(*second)?);
+                    let both = first[firsts.clone()].iter().zip(&second[seconds.clone()]);
+                    joined.extend(both.flat_map(|(a, b)| [*a, *b]));
                 }
             }
             let elements = part.len() as u64;
@@ -135,97 +326,17 @@ impl<'a> Loader<'a> {
         }
         let tensor = self.gpu.tensor(label, 1, joined.len())?;
         self.gpu.write_f32(&tensor, 0, &joined)?;
-        let held_bytes = 4 * padded(joined.len()) as u64;
-        self.bytes_held.push((WeightFormat::F32, held_bytes));
+        self.vector_bytes += 4 * padded(joined.len()) as u64;
         self.advance(stored_bytes)?;
         Ok(tensor)
     }
 
-    /// A matrix, in the wanted format or the one that can hold it.
-    fn matrix(&mut self, plan: &MatrixPlan) -> Result<WeightMatrix, Error> {
-        let roles = plan.parts.iter().flat_map(Rows::roles);
-        let stored = roles.map(|role| Ok(self.view(role)?.dtype()));
-        let stored: Vec<_> = stored.collect::<Result<_, Error>>()?;
-        let (mut format, mut reason) = format_for_rows(self.choice.format(&stored), plan.columns);
-        let before = self.bytes_done;
-        let matrix = match self.fill(plan, format)? {
-            Some(matrix) => matrix,
-            None => {
-                // Rare: found while converting, so that the usual file is read once.
-                self.bytes_done = before;
-                (format, reason) = (WeightFormat::F32, Some(HeldReason::BeyondRange));
-                // f32 holds everything.
-                self.fill(plan, format)?
-                    .ok_or_else(|| missing(TensorRole::Embedding))?
-            }
-        };
-        let held_bytes = matrix_bytes(format, plan.rows(), plan.columns);
-        self.bytes_held.push((format, held_bytes));
-        self.held_otherwise
-            .extend(reason.map(|reason| HeldOtherwise {
-                matrix: plan.name.clone(),
-                format,
-                reason,
-            }));
-        Ok(matrix)
-    }
-
-    /// The matrix, or `None` where a weight is beyond the format's range.
-    fn fill(
-        &mut self,
-        plan: &MatrixPlan,
-        format: WeightFormat,
-    ) -> Result<Option<WeightMatrix>, Error> {
-        let matrix = WeightMatrix::new(self.gpu, &plan.name, format, plan.rows(), plan.columns)?;
-        let rows_at_once = (PIECE_BYTES / (4 * plan.columns)).max(1);
-        let row_bytes = format.file_row_bytes(plan.columns);
-        let mut to = 0;
-        for part in &plan.parts {
-            match part {
-                Rows::Of(role, rows) => {
-                    let view = self.view(*role)?;
-                    for rows in pieces(rows, rows_at_once) {
-                        let Some(bytes) = self.staging.rows(&view, rows.clone(), format) else {
-                            return Ok(None);
-                        };
-                        matrix.write_rows(self.gpu, to, &bytes)?;
-                        to += rows.len();
-                        self.advance((rows.len() * view.row_bytes()) as u64)?;
-                    }
-                }
-                Rows::Alternating([(first, firsts), (second, seconds)]) => {
-                    let (first, second) = (self.view(*first)?, self.view(*second)?);
-                    let half = (rows_at_once / 2).max(1);
-                    let mut joined = Vec::new();
-                    for (firsts, seconds) in pieces(firsts, half).zip(pieces(seconds, half)) {
-                        let n_rows = firsts.len() + seconds.len();
-                        joined.resize(n_rows * row_bytes, 0);
-                        let halves = [(&first, firsts, 0), (&second, seconds, 1)];
-                        for (view, rows, place) in halves {
-                            let Some(bytes) = self.staging.rows(view, rows, format) else {
-                                return Ok(None);
-                            };
-                            let places = joined.chunks_exact_mut(row_bytes).skip(place).step_by(2);
-                            for (to, from) in places.zip(bytes.chunks_exact(row_bytes)) {
-                                to.copy_from_slice(from);
-                            }
-                        }
-                        matrix.write_rows(self.gpu, to, &joined)?;
-                        to += n_rows;
-                        let stored = first.row_bytes() + second.row_bytes();
-                        self.advance((n_rows / 2 * stored) as u64)?;
-                    }
-                }
-            }
-        }
-        Ok(Some(matrix))
-    }
-
-    /// A whole tensor in f32.
-    fn floats(&mut self, role: TensorRole) -> Result<&[f32], Error> {
+    /// A whole one-dimensional tensor in f32.
+    fn floats(&self, role: TensorRole) -> Result<Vec<f32>, Error> {
         let view = self.view(role)?;
-        view.rows_f32(0..view.n_rows(), &mut self.staging.floats);
-        Ok(&self.staging.floats)
+        let mut floats = Vec::new();
+        view.rows_f32(0..view.n_rows(), &mut floats);
+        Ok(floats)
     }
 
     fn view(&self, role: TensorRole) -> Result<TensorView<'a>, Error> {
@@ -234,121 +345,106 @@ impl<'a> Loader<'a> {
 
     fn advance(&mut self, stored_bytes: u64) -> Result<(), Error> {
         self.bytes_done += stored_bytes;
-        self.bytes_in_flight += stored_bytes;
-        if self.bytes_in_flight >= IN_FLIGHT_BYTES {
-            self.flush()?;
-        }
         let progress = Progress {
             bytes_done: self.bytes_done,
-            bytes_total: self.bytes_total,
+            bytes_total: self.checkpoint.weight_bytes(),
         };
         match (self.progress)(progress) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(Error::Cancelled),
         }
     }
+}
 
-    /// Lets the GPU take what was uploaded, so that the host can let go of it.
-    fn flush(&mut self) -> Result<(), Error> {
-        self.gpu.submit(self.gpu.recorder())?;
-        self.gpu.wait()?;
-        self.bytes_in_flight = 0;
-        Ok(())
+/// The pieces that are still to be handed out, made matrix by matrix.
+struct Waiting<'a> {
+    matrices: std::slice::Iter<'a, usize>,
+    /// Of one matrix, the next one last.
+    pieces: Vec<(usize, Piece)>,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(matrices: &'a [usize]) -> Self {
+        Self {
+            matrices: matrices.iter(),
+            pieces: Vec::new(),
+        }
     }
 
-    fn finish(self) -> Loaded {
-        let total_of = |format| {
-            let of_format = self.bytes_held.iter().filter(|held| held.0 == format);
-            of_format.map(|held| held.1).sum::<u64>()
+    fn next(&mut self, held: &[Held], upload: &Upload) -> Option<(usize, Piece)> {
+        while self.pieces.is_empty() {
+            let index = *self.matrices.next()?;
+            let Held { plan, matrix, .. } = &held[index];
+            let at_once = upload.rows_at_once(matrix.format(), plan.columns);
+            let pieces = pieces(plan, at_once).into_iter().rev();
+            self.pieces = pieces.map(|piece| (index, piece)).collect();
+        }
+        self.pieces.pop()
+    }
+
+    fn put_back(&mut self, index: usize, piece: Piece) {
+        self.pieces.push((index, piece));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.matrices.len() == 0
+    }
+}
+
+/// A worker: fills pieces until there are no more.
+fn work(jobs: &Mutex<Receiver<Job<'_>>>, told: &Sender<Outcome>) {
+    let mut converter = Converter::default();
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else {
+            return;
         };
-        let formats = self.bytes_held.iter().map(|held| held.0);
-        Loaded {
-            format: formats
-                .max_by_key(|&format| total_of(format))
-                .unwrap_or(WeightFormat::F32),
-            weight_bytes: self.bytes_held.iter().map(|held| held.1).sum(),
-            held_otherwise: self.held_otherwise,
+        // A panic is the loader's: it would wait for this piece otherwise.
+        let outcome = catch_unwind(AssertUnwindSafe(|| job.fill(&mut converter)));
+        if told.send(outcome).is_err() {
+            return;
         }
     }
 }
 
-/// A range in pieces of at most `at_once`.
-fn pieces(rows: &Range<usize>, at_once: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-    let end = rows.end;
-    let starts = rows.clone().step_by(at_once);
-    starts.map(move |start| start..end.min(start + at_once))
+impl Job<'_> {
+    fn fill(self, converter: &mut Converter) -> Done {
+        let Self {
+            index,
+            first_row,
+            stored_bytes,
+            parts,
+            mut stage,
+        } = self;
+        let fits = (parts.into_iter())
+            .all(|(view, segment)| converter.put(&view, segment.rows, &mut stage, segment.place));
+        Done {
+            index,
+            first_row,
+            stored_bytes,
+            stage,
+            fits,
+        }
+    }
+}
+
+fn loaded(bytes_held: &[(WeightFormat, u64)], held_otherwise: Vec<HeldOtherwise>) -> Loaded {
+    let total_of = |format| {
+        let of_format = bytes_held.iter().filter(|held| held.0 == format);
+        of_format.map(|held| held.1).sum::<u64>()
+    };
+    let formats = bytes_held.iter().map(|held| held.0);
+    Loaded {
+        format: formats
+            .max_by_key(|&format| total_of(format))
+            .unwrap_or(WeightFormat::F32),
+        weight_bytes: bytes_held.iter().map(|held| held.1).sum(),
+        held_otherwise,
+    }
 }
 
 fn missing(role: TensorRole) -> Error {
     Error::MissingTensor {
         tensor: format!("{role:?}"),
-    }
-}
-
-/// Buffers for one piece, kept between pieces.
-#[derive(Default)]
-struct Staging {
-    floats: Vec<f32>,
-    halves: Vec<f16>,
-    blocks: Vec<u8>,
-}
-
-impl Staging {
-    /// Rows in the layout that a matrix of `format` takes, borrowed where the file has it; `None` where a weight is too
-    /// large for it.
-    fn rows<'s>(
-        &'s mut self,
-        view: &TensorView<'s>,
-        rows: Range<usize>,
-        format: WeightFormat,
-    ) -> Option<Cow<'s, [u8]>> {
-        if view.dtype() == stored_as(format) {
-            return Some(view.rows(rows));
-        }
-        self.convert(view, rows, format).map(Cow::Borrowed)
-    }
-
-    /// Rows in the layout that a matrix of `format` takes, or `None` where a weight is too large for it.
-    /// Little-endian, as every host that wgpu has a GPU on.
-    fn convert(
-        &mut self,
-        view: &TensorView<'_>,
-        rows: Range<usize>,
-        format: WeightFormat,
-    ) -> Option<&[u8]> {
-        view.rows_f32(rows, &mut self.floats);
-        // NaN and infinities are the file's own, and pass: `inspect --check` names them.
-        let finite = self.floats.iter().copied().filter(|w| w.is_finite());
-        let largest = finite.fold(0.0, |largest: f32, weight| largest.max(weight.abs()));
-        if largest > largest_weight(format) {
-            return None;
-        }
-        Some(match format {
-            WeightFormat::F32 => bytemuck::cast_slice(&self.floats),
-            WeightFormat::F16 => {
-                self.halves.resize(self.floats.len(), f16::ZERO);
-                self.halves.convert_from_f32_slice(&self.floats);
-                bytemuck::cast_slice(&self.halves)
-            }
-            WeightFormat::Q8_0 => {
-                quant::quantize_q8_0(&self.floats, &mut self.blocks);
-                &self.blocks
-            }
-            WeightFormat::Q4_0 => {
-                quant::quantize_q4_0(&self.floats, &mut self.blocks);
-                &self.blocks
-            }
-        })
-    }
-}
-
-/// The largest magnitude that a format holds; a block's scale is an f16.
-fn largest_weight(format: WeightFormat) -> f32 {
-    let half = f16::MAX.to_f32();
-    match format {
-        WeightFormat::F32 => f32::MAX,
-        WeightFormat::F16 => half,
-        WeightFormat::Q8_0 => 127.0 * half,
-        WeightFormat::Q4_0 => 8.0 * half,
     }
 }

@@ -186,6 +186,12 @@ impl WeightPiece {
         self.rows.len()
     }
 
+    /// The buffers of its planes: data, and scales where the format has them.
+    pub(super) fn planes(&self) -> impl Iterator<Item = &wgpu::Buffer> {
+        let scales = self.scales.as_ref().map(Allocation::buffer);
+        std::iter::once(self.data.buffer()).chain(scales)
+    }
+
     /// Its planes under the names that weight slots use.
     pub fn bindings(&self) -> impl Iterator<Item = (&'static str, Bind<'_>)> {
         let scales = self

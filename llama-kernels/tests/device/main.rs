@@ -5,6 +5,7 @@
 mod behind;
 mod faults;
 mod memory;
+mod upload;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,8 @@ const CHECKS: &[(&str, Check)] = &[
     ),
     ("an upload of many chunks", memory::many_chunks),
     ("buffers over the limit", memory::over_the_limit),
+    ("rows through the ring", upload::rows_arrive),
+    ("what the ring refuses", upload::refused),
     ("bytes and counts of allocation", memory::counted),
     ("matrix rows across pieces", memory::pieces),
     ("rows copied on the device", memory::copied),

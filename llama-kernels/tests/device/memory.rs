@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use libtest_mimic::Completion;
+use libtest_mimic::{Completion, Failed};
 use llama_kernels::{
     Error, Gpu, GpuOptions, Peaks, StepBuffer, StepLayout, StepRow, TokenSource, WeightFormat,
     WeightMatrix,
@@ -144,7 +144,7 @@ pub(crate) fn over_the_limit() -> Outcome {
     )?;
     expect_error(
         WeightMatrix::new(&gpu, "wide", WeightFormat::F32, 2, 300_000),
-        "one row of wide needs a buffer of 1200000 bytes, where the adapter binds at most 1048576; choose a smaller \
+        "4 rows of wide needs a buffer of 4800000 bytes, where the adapter binds at most 1048576; choose a smaller \
          shape",
     )?;
     expect_error(
@@ -195,12 +195,12 @@ pub(crate) fn counted() -> Outcome {
 }
 
 pub(crate) fn pieces() -> Outcome {
-    // Rows of 96 columns are 384 bytes: pieces of two rows.
+    // Rows of 96 columns are 384 bytes: five would fit, and pieces hold whole units of four.
     let gpu = Gpu::new(&GpuOptions {
-        binding_limit: Some(1000),
+        binding_limit: Some(2000),
         ..GpuOptions::default()
     })?;
-    let (rows, columns) = (7, 96);
+    let (rows, columns) = (11, 96);
     let matrix = WeightMatrix::new(&gpu, "table", WeightFormat::F32, rows, columns)?;
     let sizes: Vec<(usize, usize)> = matrix
         .pieces()
@@ -208,7 +208,7 @@ pub(crate) fn pieces() -> Outcome {
         .map(|piece| (piece.first_row(), piece.rows()))
         .collect();
     expect(
-        sizes == [(0, 2), (2, 2), (4, 2), (6, 1)],
+        sizes == [(0, 4), (4, 4), (8, 3)],
         &format!("found {sizes:?}"),
     )?;
 
@@ -219,7 +219,7 @@ pub(crate) fn pieces() -> Outcome {
         .flat_map(|value| value.to_le_bytes())
         .collect();
     let row_bytes = columns * 4;
-    for part in [0..1, 1..4, 4..7] {
+    for part in [0..1, 1..6, 6..11] {
         matrix.write_rows(
             &gpu,
             part.start,
@@ -227,15 +227,21 @@ pub(crate) fn pieces() -> Outcome {
         )?;
     }
     expect_error(
-        matrix.write_rows(&gpu, 6, &bytes[..2 * row_bytes]),
-        "weight matrix: rows of table: expected at most 7, found 8",
+        matrix.write_rows(&gpu, 10, &bytes[..2 * row_bytes]),
+        "weight matrix: rows of table: expected at most 11, found 12",
     )?;
     expect_error(
         matrix.write_rows(&gpu, 0, &bytes[..10]),
         "weight matrix: bytes for table: expected a multiple of 384, found 10",
     )?;
 
-    // An embedding of every row reads them all back: two at a time, as the limit holds for activations too.
+    expect_rows(&gpu, &matrix, &values)?;
+    Ok(Completion::Completed)
+}
+
+/// An embedding of every row reads a matrix back: two at a time, as a small limit holds for activations too.
+pub(crate) fn expect_rows(gpu: &Gpu, matrix: &WeightMatrix, values: &[f32]) -> Result<(), Failed> {
+    let (rows, columns) = (matrix.rows(), matrix.columns());
     let layout = StepLayout {
         max_rows: 2,
         max_sequences: 1,
@@ -243,9 +249,9 @@ pub(crate) fn pieces() -> Outcome {
         page_size: 16,
         rope_pairs: 0,
     };
-    let step = StepBuffer::new(&gpu, layout)?;
+    let step = StepBuffer::new(gpu, layout)?;
     let (chosen, out) = (gpu.ids("chosen", 2)?, gpu.tensor("out", 2, columns)?);
-    let embed = Embed::new(&gpu, &matrix, &step, &chosen, &out)?;
+    let embed = Embed::new(gpu, matrix, &step, &chosen, &out)?;
     for token in 0..rows {
         let id = u32::try_from(token)?;
         let row = StepRow {
@@ -254,7 +260,7 @@ pub(crate) fn pieces() -> Outcome {
             sequence: 0,
             wants_logits: false,
         };
-        step.write(&gpu, &[row], &[&[0]], &[])?;
+        step.write(gpu, &[row], &[&[0]], &[])?;
         let mut recorder = gpu.recorder();
         embed.record(&mut recorder, 1);
         gpu.submit(recorder)?;
@@ -264,7 +270,7 @@ pub(crate) fn pieces() -> Outcome {
             &format!("row {token} is another"),
         )?;
     }
-    Ok(Completion::Completed)
+    Ok(())
 }
 
 pub(crate) fn copied() -> Outcome {

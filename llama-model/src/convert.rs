@@ -1,0 +1,115 @@
+//! Rows as a file stores them become rows as the GPU holds them, in memory that the GPU copies from.
+//!
+//! Rows go through f32 a few at a time, so that what is between stays in the processor's cache.
+
+use std::ops::Range;
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use llama_kernels::{Stage, WeightFormat};
+use llama_weights::{TensorView, quant};
+
+use crate::holding::stored_as;
+
+/// Elements that are converted at once: 256 KiB as f32.
+const ELEMENTS_AT_ONCE: usize = 64 << 10;
+
+/// Memory for what is between file and GPU, kept from one call to the next.
+#[derive(Default)]
+pub(crate) struct Converter {
+    floats: Vec<f32>,
+    halves: Vec<f16>,
+    blocks: Vec<u8>,
+}
+
+impl Converter {
+    /// Puts rows of a tensor at the places `first`, `first + step` and so on of a stage, in its format. False, and
+    /// nothing of worth in the stage, where a weight is too large for it.
+    pub(crate) fn put(
+        &mut self,
+        view: &TensorView<'_>,
+        rows: Range<usize>,
+        stage: &mut Stage,
+        [first, step]: [usize; 2],
+    ) -> bool {
+        let format = stage.format();
+        if view.dtype() == stored_as(format) {
+            stage.put(first, step, &view.rows(rows));
+            return true;
+        }
+        let at_once = (ELEMENTS_AT_ONCE / stage.columns()).max(1);
+        for start in rows.clone().step_by(at_once) {
+            let some = start..rows.end.min(start + at_once);
+            let Some(bytes) = self.convert(view, some, format) else {
+                return false;
+            };
+            stage.put(first + (start - rows.start) * step, step, bytes);
+        }
+        true
+    }
+
+    /// Rows in the layout of a file that stores `format`, or `None` where a weight is too large for it.
+    /// Little-endian, as every host that wgpu has a GPU on.
+    fn convert(
+        &mut self,
+        view: &TensorView<'_>,
+        rows: Range<usize>,
+        format: WeightFormat,
+    ) -> Option<&[u8]> {
+        view.rows_f32(rows, &mut self.floats);
+        if largest_finite(&self.floats) > largest_weight(format) {
+            return None;
+        }
+        Some(match format {
+            WeightFormat::F32 => bytemuck::cast_slice(&self.floats),
+            WeightFormat::F16 => {
+                self.halves.resize(self.floats.len(), f16::ZERO);
+                self.halves.convert_from_f32_slice(&self.floats);
+                bytemuck::cast_slice(&self.halves)
+            }
+            WeightFormat::Q8_0 => {
+                quant::quantize_q8_0(&self.floats, &mut self.blocks);
+                &self.blocks
+            }
+            WeightFormat::Q4_0 => {
+                quant::quantize_q4_0(&self.floats, &mut self.blocks);
+                &self.blocks
+            }
+        })
+    }
+}
+
+/// The largest magnitude among numbers. NaN and infinities are the file's own, and pass: `inspect --check` names them.
+fn largest_finite(values: &[f32]) -> f32 {
+    const INFINITY: u32 = f32::INFINITY.to_bits();
+    // The bits of magnitudes order as they do, and unsigned comparison is vector code.
+    let bits = values.iter().map(|value| value.abs().to_bits());
+    f32::from_bits(bits.fold(0, |most, bits| {
+        most.max(if bits < INFINITY { bits } else { 0 })
+    }))
+}
+
+/// The largest magnitude that a format holds; a block's scale is an f16.
+fn largest_weight(format: WeightFormat) -> f32 {
+    let half = f16::MAX.to_f32();
+    match format {
+        WeightFormat::F32 => f32::MAX,
+        WeightFormat::F16 => half,
+        WeightFormat::Q8_0 => 127.0 * half,
+        WeightFormat::Q4_0 => 8.0 * half,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_is_found_among_what_is_no_number() {
+        assert_eq!(largest_finite(&[]), 0.0);
+        assert_eq!(largest_finite(&[1.0, -3.5, 2.0, -0.0]), 3.5);
+        let odd = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -7.0];
+        assert_eq!(largest_finite(&odd), 7.0);
+        assert_eq!(largest_finite(&[f32::MAX, 1.0]), f32::MAX);
+    }
+}
