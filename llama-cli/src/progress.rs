@@ -11,7 +11,7 @@ pub(crate) struct Bar(ProgressBar);
 impl Bar {
     /// Of bytes.
     pub(crate) fn loading(notices: Notices, total: u64) -> Self {
-        let template = "loading {wide_bar} {bytes} of {total_bytes}, {eta}";
+        let template = "loading {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta}";
         Self::new(notices, Some(total), template, "")
     }
 

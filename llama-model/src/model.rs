@@ -41,7 +41,7 @@ pub struct LoadOptions {
 /// How far a load is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of the checkpoint's tensors that are on the GPU.
+    /// Bytes of the checkpoint's tensors that are on the GPU or on their way there.
     pub bytes_done: u64,
     /// Bytes of all of them, as the file stores them.
     pub bytes_total: u64,
@@ -106,8 +106,7 @@ pub(crate) struct Loaded {
 }
 
 impl Model {
-    /// Puts a checkpoint's weights on a GPU, tensor by tensor in pieces of at most 16 MiB, and
-    /// reports after each piece.
+    /// Puts a checkpoint's weights on a GPU, in pieces of some 8 MiB, and reports after each.
     ///
     /// # Errors
     /// [`Error::Cancelled`] where `progress` breaks, [`Error::Gpu`] where memory or the device
