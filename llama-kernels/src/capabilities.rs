@@ -11,8 +11,8 @@ pub struct Capabilities {
     pub f16: bool,
     /// 64-bit integers in WGSL.
     pub int64: bool,
-    /// Cooperative matrices.
-    pub cooperative_matrix: bool,
+    /// The edge, 16 or 8, of square cooperative matrices that multiply f16 into f32; `None` without them.
+    pub cooperative_matrix: Option<u32>,
     /// Timestamps around a compute pass, which profiling needs.
     pub timestamps: bool,
     /// The adapter is a CPU (llvmpipe, WARP): other work splits are fast there.
@@ -74,7 +74,7 @@ impl Default for Capabilities {
             subgroups: None,
             f16: false,
             int64: false,
-            cooperative_matrix: false,
+            cooperative_matrix: None,
             timestamps: false,
             software: false,
             limits: Limits::default(),
@@ -89,7 +89,7 @@ impl Capabilities {
             ("subgroups", self.subgroups.is_some()),
             ("f16", self.f16),
             ("int64", self.int64),
-            ("cooperative_matrix", self.cooperative_matrix),
+            ("cooperative_matrix", self.cooperative_matrix.is_some()),
             ("timestamps", self.timestamps),
         ]
         .into_iter()
@@ -138,7 +138,11 @@ impl Capabilities {
                 Requirement::Subgroups => (self.subgroups.is_some(), "subgroups"),
                 Requirement::F16 => (self.f16, "f16"),
                 Requirement::Int64 => (self.int64, "64-bit integers"),
-                Requirement::CooperativeMatrix => (self.cooperative_matrix, "cooperative matrices"),
+                Requirement::CooperativeMatrix => (
+                    self.cooperative_matrix.is_some()
+                        && self.cooperative_matrix == variant.constant("UNIT"),
+                    "cooperative matrices of this size",
+                ),
             };
             if !present {
                 return Some(format!("the adapter has no {name}"));

@@ -100,6 +100,27 @@ pub(super) const WANTED_FEATURES: Features = Features::SUBGROUP
     .union(Features::TIMESTAMP_QUERY)
     .union(Features::PIPELINE_CACHE);
 
+/// The features that a device of this adapter gets: those wanted, and cooperative matrices of a size that a kernel takes.
+pub(super) fn features(adapter: &wgpu::Adapter) -> Features {
+    let mut wanted = WANTED_FEATURES;
+    if cooperative_matrix(adapter).is_some() {
+        wanted |= Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    }
+    adapter.features() & wanted
+}
+
+/// The edge of square cooperative matrices that multiply f16 into f32: 16 where there is a choice.
+fn cooperative_matrix(adapter: &wgpu::Adapter) -> Option<u32> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let found = adapter.cooperative_matrix_properties();
+    [16, 8].into_iter().find(|edge| {
+        found.iter().any(|one| {
+            [one.m_size, one.n_size, one.k_size] == [*edge; 3]
+                && (one.ab_type, one.cr_type) == (F16, F32)
+        })
+    })
+}
+
 impl AdapterDescription {
     pub(super) fn new(index: usize, adapter: &wgpu::Adapter) -> Self {
         let info = adapter.get_info();
@@ -112,7 +133,10 @@ impl AdapterDescription {
             });
         Self {
             index,
-            capabilities: capabilities(&info, features & WANTED_FEATURES, &adapter.limits()),
+            capabilities: Capabilities {
+                cooperative_matrix: cooperative_matrix(adapter),
+                ..capabilities(&info, features & WANTED_FEATURES, &adapter.limits())
+            },
             backend: info.backend.to_str().to_owned(),
             device_type: match info.device_type {
                 DeviceType::DiscreteGpu => "discrete",
@@ -137,7 +161,7 @@ impl AdapterDescription {
     }
 }
 
-/// What a device with these features and limits can do.
+/// What a device with these features and limits can do, cooperative matrices aside: their sizes the adapter knows.
 pub(super) fn capabilities(
     info: &wgpu::AdapterInfo,
     features: Features,
@@ -153,7 +177,7 @@ pub(super) fn capabilities(
         subgroups: subgroups.then_some(sizes),
         f16: features.contains(Features::SHADER_F16),
         int64: features.contains(Features::SHADER_INT64),
-        cooperative_matrix: features.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+        cooperative_matrix: None,
         timestamps: features.contains(Features::TIMESTAMP_QUERY),
         software: info.device_type == DeviceType::Cpu,
         limits: Limits {

@@ -12,7 +12,7 @@ use std::{
 use wgpu::SubmissionIndex;
 
 use super::{
-    adapter::{self, AdapterDescription, Checks, GpuOptions, WANTED_FEATURES},
+    adapter::{self, AdapterDescription, Checks, GpuOptions},
     compile::Compiler,
     fault::{Faults, one_line},
     memory::Memory,
@@ -85,9 +85,20 @@ impl Gpu {
             .collect();
         let index = adapter::choose(&options.adapter, &descriptions)?;
         let (adapter, description) = &found[index];
+        let features = adapter::features(adapter);
+        #[expect(unsafe_code, reason = "wgpu marks cooperative matrices as experimental")]
+        let experimental_features =
+            if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+                // SAFETY: nothing else experimental is asked for. Shaders with cooperative matrices are this crate's own,
+                // of text that naga validated, on tiles of workgroup memory that the kernel sizes itself.
+                unsafe { wgpu::ExperimentalFeatures::enabled() }
+            } else {
+                wgpu::ExperimentalFeatures::disabled()
+            };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("llama-kernels"),
-            required_features: adapter.features() & WANTED_FEATURES,
+            required_features: features,
+            experimental_features,
             required_limits: adapter.limits(),
             // Few large buffers: blocks to share would be mostly empty.
             memory_hints: wgpu::MemoryHints::MemoryUsage,
@@ -130,6 +141,10 @@ impl Gpu {
         if let Some(limit) = options.binding_limit {
             capabilities.limits.binding_bytes = capabilities.limits.binding_bytes.min(limit);
         }
+        capabilities.cooperative_matrix = adapter.capabilities.cooperative_matrix.filter(|_| {
+            let features = device.features();
+            features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
+        });
         adapter.capabilities = capabilities.clone();
         let faults = Faults::watch(&device);
         let compiler = Compiler::new(&device, &faults, &adapter.name);

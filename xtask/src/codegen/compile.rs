@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, collections::BTreeSet, fs, path::Path};
 use anyhow::{Context, Result, anyhow, bail};
 use wesl::{ManglerKind, ModulePath, VirtualResolver, Wesl, syntax::PathOrigin};
 
-use super::{COMMAND, Variant};
+use super::{COMMAND, Requirement, Variant};
 
 /// All hand-written sources, by path relative to the source directory with `/` between folders.
 pub(super) struct Modules {
@@ -69,7 +69,12 @@ impl Modules {
         );
 
         let mut compiler = Wesl::new_barebones().set_custom_resolver(resolver);
-        compiler.set_options(wesl::CompileOptions::default());
+        // wesl does not know the names of cooperative matrices; naga, which validates every variant, does.
+        let known = !variant.requires.contains(&Requirement::CooperativeMatrix);
+        compiler.set_options(wesl::CompileOptions {
+            validate: known,
+            ..wesl::CompileOptions::default()
+        });
         // Where two modules define one name, wesl refuses them.
         compiler.set_mangler(ManglerKind::None);
         compiler.use_sourcemap(true);

@@ -380,14 +380,20 @@ impl SpirvVal {
         let removed = fs::remove_file(&file);
         let output = output.context("spirv-val does not start")?;
         removed.with_context(|| format!("cannot remove {}", file.display()))?;
-        if !output.status.success() {
-            bail!(
-                "spirv-val: {}{}",
-                String::from_utf8_lossy(&output.stdout).trim(),
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
+        if output.status.success() {
+            return Ok(());
         }
-        Ok(())
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let said = said.trim();
+        if environment == "vulkan1.3" && said.contains("Invalid capability operand: 6022") {
+            eprintln!(
+                "{}: not judged by spirv-val, which is older than cooperative matrices",
+                variant.id()
+            );
+            return Ok(());
+        }
+        bail!("spirv-val: {said}");
     }
 }
 
