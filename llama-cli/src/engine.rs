@@ -279,6 +279,7 @@ impl From<KvDtype> for KvChoice {
             KvDtype::Auto => Self::Auto,
             KvDtype::F32 => Self::F32,
             KvDtype::F16 => Self::F16,
+            KvDtype::Q8_0 => Self::Q8_0,
         }
     }
 }

@@ -152,7 +152,7 @@ fn others(criterion: &mut Criterion, gpu: &Gpu) -> Result<(), Error> {
     });
     group.finish();
 
-    for format in [KvFormat::F32, KvFormat::F16] {
+    for format in KvFormat::ALL {
         let cache = KvCache::new(
             gpu,
             "cache",
@@ -222,7 +222,7 @@ fn attention(criterion: &mut Criterion, gpu: &Gpu) -> Result<(), Error> {
                 Ok::<(), Error>(())
             };
             for length in LENGTHS {
-                let bytes = 2 * length * n_kv_heads * head_dim * format.element_bytes();
+                let bytes = 2 * length * n_kv_heads * format.row_bytes(head_dim);
                 let name = format!("{} decode at {length}", format.name());
                 attend(name, length - 1..length, Throughput::Bytes(bytes as u64))?;
             }

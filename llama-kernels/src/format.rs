@@ -48,25 +48,31 @@ pub enum KvFormat {
     F32,
     /// 16-bit floats, two to a word, the low half first.
     F16,
+    /// Blocks of 32 signed bytes with one f16 scale; `value = quant · scale`. A row's bytes, then its scales, two to
+    /// a word.
+    Q8_0,
 }
 
 impl KvFormat {
     /// Every format.
-    pub const ALL: [Self; 2] = [Self::F32, Self::F16];
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Q8_0];
 
     /// The name in `kernels.toml` and on command lines.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
+            Self::Q8_0 => "q8_0",
         }
     }
 
-    /// Bytes of one element.
-    pub const fn element_bytes(self) -> usize {
+    /// Bytes of one head's keys, or values, at one position.
+    pub const fn row_bytes(self, head_dim: usize) -> usize {
+        let blocks = head_dim.div_ceil(BLOCK);
         match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
+            Self::F32 => 4 * kv_row(head_dim),
+            Self::F16 => 2 * kv_row(head_dim),
+            Self::Q8_0 => blocks * BLOCK + 4 * blocks.div_ceil(2),
         }
     }
 }

@@ -91,16 +91,17 @@ fn the_selection() {
     let mut table = String::new();
     for (name, capabilities) in devices() {
         let _ = writeln!(table, "{name}");
-        for (weight, kv) in WeightFormat::ALL
-            .into_iter()
-            .zip([KvFormat::F32, KvFormat::F16].into_iter().cycle())
-        {
+        for (weight, kv) in WeightFormat::ALL.into_iter().zip(
+            [KvFormat::F32, KvFormat::F16, KvFormat::Q8_0]
+                .into_iter()
+                .cycle(),
+        ) {
             for chosen in selection(&capabilities, weight, kv) {
-                // Kernels without formats, and those of the two kv formats, are said once.
+                // Kernels without formats, and those of the three kv formats, are said once.
                 let repeated = match chosen.format {
                     None => weight != WeightFormat::F32,
-                    Some(_) if matches!(chosen.kernel, "rope" | "attention") => {
-                        WeightFormat::ALL[2..].contains(&weight)
+                    Some(_) if matches!(chosen.kernel, "rope" | "attention" | "attention_tile") => {
+                        WeightFormat::ALL[3..].contains(&weight)
                     }
                     Some(_) => false,
                 };

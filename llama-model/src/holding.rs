@@ -32,6 +32,8 @@ pub enum KvChoice {
     F32,
     /// 2 bytes a value; alone moves the logits of small random models by 1.5e-4 to 8e-4 of the largest.
     F16,
+    /// 8.5 bits a value, in blocks of 32 of a head, which is padded to whole blocks.
+    Q8_0,
 }
 
 /// A matrix that is held in another format than was asked for.
@@ -97,6 +99,7 @@ impl KvChoice {
     pub fn format(self, weights: WeightChoice) -> KvFormat {
         match (self, weights) {
             (Self::F32, _) | (Self::Auto, WeightChoice::F32) => KvFormat::F32,
+            (Self::Q8_0, _) => KvFormat::Q8_0,
             (Self::F16, _) | (Self::Auto, _) => KvFormat::F16,
         }
     }

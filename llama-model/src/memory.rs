@@ -2,7 +2,7 @@
 //!
 //! No adapter is asked: what a driver adds for itself (alignment, page tables) is not in these figures.
 
-use llama_kernels::{KvFormat, WeightFormat, kv_row, padded};
+use llama_kernels::{KvFormat, WeightFormat, padded};
 use llama_weights::{DType, Hyperparameters};
 
 use crate::holding::{HeldOtherwise, KvChoice, WeightChoice, format_for_rows};
@@ -137,7 +137,7 @@ pub(crate) fn kv_buffer_bytes(h: &Hyperparameters, format: KvFormat, context: us
 
 /// Bytes of one position in K (or in V) of one layer.
 pub(crate) fn kv_row_bytes(h: &Hyperparameters, format: KvFormat) -> u64 {
-    (h.n_kv_heads * kv_row(h.head_dim) * format.element_bytes()) as u64
+    (h.n_kv_heads * format.row_bytes(h.head_dim)) as u64
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ fn main() {
             trial("greedy", greedy),
             trial("q8_0", q8_0),
             trial("q4_0", q4_0),
+            trial("kv_q8_0", kv_q8_0),
             trial("chunks", chunks),
         ]);
     }
@@ -146,6 +147,32 @@ fn write_dequantized(
     let views: Vec<_> = views.collect::<Result<_, _>>()?;
     safetensors::serialize_to_file(views, None, &to.join("model.safetensors"))?;
     std::fs::copy(config.join("config.json"), to.join("config.json"))?;
+    Ok(())
+}
+
+/// Keys and values in Q8_0, all else in f32, against transformers.
+///
+/// A block's largest of 32 near-normal values is some 2.1 of their deviations, so a quant's step is 2.1 / 127 of one and
+/// its error, even within half a step, 2.1 / 127 / √12 = 4.8e-3; a half's is 2⁻¹¹ / √12 = 1.4e-4 of the value. f16 alone
+/// was measured to move these models' logits by 1.5e-4 to 8e-4 of the largest, so 34 times that: 5e-3 to 2.7e-2.
+fn kv_q8_0(gpu: &Gpu, case: &Case) -> Result<(), Failed> {
+    let ids = &case.input_ids[..case.input_ids.len().min(100)];
+    let model = case.load(gpu, WeightChoice::F32)?;
+    let expected = &case.logits[..ids.len() * model.hyperparameters().vocab_size];
+    // Many rows are attended by tiles, one by query.
+    for chunk in [None, Some(1)] {
+        let mut session = model.session(&SessionOptions {
+            context: ids.len(),
+            kv: KvChoice::Q8_0,
+            chunk,
+        })?;
+        let found = all_logits(&mut session, ids)?;
+        expect_close(&found, expected, 2.7e-2)?;
+        // Nearer than halves would come, the cache was not held in Q8_0 at all.
+        if expect_close(&found, expected, 1e-4).is_ok() && ids.len() > 16 {
+            return Err("the logits are those of an f32 cache".into());
+        }
+    }
     Ok(())
 }
 

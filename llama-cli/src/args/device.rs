@@ -55,7 +55,7 @@ pub(crate) struct DeviceArgs {
         env = "LLAMA_KV_DTYPE",
         hide_env_values = true,
         hide_possible_values = true,
-        long_help = "How keys and values are held: auto, f32 or f16. auto is f32 with --dtype f32, else f16"
+        long_help = "How keys and values are held: auto, f32, f16 or q8_0. auto is f32 with --dtype f32, else f16"
     )]
     pub(crate) kv_dtype: KvDtype,
     /// Compile every kernel anew, and keep nothing of it in the cache directory
@@ -81,4 +81,6 @@ pub(crate) enum KvDtype {
     Auto,
     F32,
     F16,
+    #[value(name = "q8_0")]
+    Q8_0,
 }

@@ -237,8 +237,12 @@ var<storage, read> kv_k: array<vec4<u32>>;
 @group(0) @binding(16)
 var<storage, read> kv_v: array<vec4<u32>>;
 
+fn kv_halves(words: vec2<u32>) -> vec4<f32> {
+    return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
+}
+
 fn kv_octet(halves: vec4<u32>) -> mat2x4<f32> {
-    return mat2x4<f32>(vec4<f32>(unpack2x16float(halves.x), unpack2x16float(halves.y)), vec4<f32>(unpack2x16float(halves.z), unpack2x16float(halves.w)));
+    return mat2x4<f32>(kv_halves(halves.xy), kv_halves(halves.zw));
 }
 
 fn kv_key(row: u32, octet: u32) -> mat2x4<f32> {

@@ -325,13 +325,17 @@ fn attended_write(row: u32, head: u32, split: AttendedSplit, octet: u32, sums: m
 }
 
 @group(0) @binding(15)
-var<storage, read> kv_k: array<vec4<u32>>;
+var<storage, read> kv_k: array<vec2<u64>>;
 
 @group(0) @binding(16)
-var<storage, read> kv_v: array<vec4<u32>>;
+var<storage, read> kv_v: array<vec2<u64>>;
 
-fn kv_octet(halves: vec4<u32>) -> mat2x4<f32> {
-    return mat2x4<f32>(vec4<f32>(unpack2x16float(halves.x), unpack2x16float(halves.y)), vec4<f32>(unpack2x16float(halves.z), unpack2x16float(halves.w)));
+fn kv_halves(words: vec2<u32>) -> vec4<f32> {
+    return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
+}
+
+fn kv_octet(halves: vec2<u64>) -> mat2x4<f32> {
+    return mat2x4<f32>(kv_halves(vec2<u32>(u32(halves.x), u32(halves.x >> 32u))), kv_halves(vec2<u32>(u32(halves.y), u32(halves.y >> 32u))));
 }
 
 fn kv_key(row: u32, octet: u32) -> mat2x4<f32> {

@@ -24,12 +24,32 @@ fn rotated(row: u32, head: u32, pair: u32) -> vec2<f32> {
     return vec2<f32>();
 }
 
+fn word_of(row: u32, head: u32, is_value: bool, word: u32) -> vec4<f32> {
+    if is_value {
+        return vec4<f32>(plain(head, word * 2u), plain(head, word * 2u + 1u));
+    }
+    return vec4<f32>(rotated(row, head, word * 2u), rotated(row, head, word * 2u + 1u));
+}
+
+fn write(is_value: bool, at: u32, word: KvWord) {
+    if is_value {
+        kv_v[at] = word;
+    }
+    else {
+        kv_k[at] = word;
+    }
+}
+
+fn store(row: u32, head: u32, is_value: bool, to: u32, unit: u32) {
+    write(is_value, to + unit, kv_pack(word_of(row, head, is_value, unit)));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn rope(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = id.y;
     let half = heads.head_dim / 2u;
     let pairs = heads.n_heads * half;
-    let words = heads.n_kv_heads * heads.words;
+    let units = (heads.words + UNIT_WORDS - 1u) / UNIT_WORDS;
     if id.x < pairs {
         let pair = id.x % half;
         let head = row * heads.qkv_stride + id.x / half * heads.head_dim;
@@ -37,24 +57,18 @@ fn rope(@builtin(global_invocation_id) id: vec3<u32>) {
         qkv[head + pair * 2u] = turned.x;
         qkv[head + pair * 2u + 1u] = turned.y;
     }
-    else if id.x < pairs + 2u * words {
-        let is_value = id.x >= pairs + words;
-        let unit = select(id.x - pairs, id.x - pairs - words, is_value);
-        let kv_head = unit / heads.words;
-        let word = unit % heads.words;
-        let to = heads_cache_row(step_sequence(row), step_position(row), kv_head) + word;
-        let keys = row * heads.qkv_stride + heads.n_heads * heads.head_dim;
-        let pair = word * 2u;
-        if is_value {
-            let head = keys + (heads.n_kv_heads + kv_head) * heads.head_dim;
-            kv_v[to] = kv_pack(vec4<f32>(plain(head, pair), plain(head, pair + 1u)));
-        }
-        else {
-            let head = keys + kv_head * heads.head_dim;
-            kv_k[to] = kv_pack(vec4<f32>(rotated(row, head, pair), rotated(row, head, pair + 1u)));
-        }
+    else if id.x < pairs + 2u * heads.n_kv_heads * units {
+        let unit = (id.x - pairs) % units;
+        let kv_head = (id.x - pairs) / units % heads.n_kv_heads;
+        let is_value = id.x - pairs >= heads.n_kv_heads * units;
+        let of_values = select(0u, heads.n_kv_heads, is_value);
+        let head = row * heads.qkv_stride + (heads.n_heads + of_values + kv_head) * heads.head_dim;
+        let to = heads_cache_row(step_sequence(row), step_position(row), kv_head);
+        store(row, head, is_value, to, unit);
     }
 }
+
+const UNIT_WORDS: u32 = 1u;
 
 const WORKGROUP: u32 = 64u;
 

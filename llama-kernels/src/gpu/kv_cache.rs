@@ -3,7 +3,7 @@
 use wgpu::BufferUsages;
 
 use super::{bind::Bind, device::Gpu, memory::Allocation};
-use crate::{Error, KvFormat, kv_row};
+use crate::{BLOCK, Error, KvFormat, kv_row};
 
 /// Two buffers of `[page][kv head][position in page][kv_row(head_dim)]`, zeroed; WGSL names `kv_k` and `kv_v`.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl KvCache {
         n_kv_heads: usize,
         head_dim: usize,
     ) -> Result<Self, Error> {
-        let row_bytes = kv_row(head_dim) * format.element_bytes();
+        let row_bytes = format.row_bytes(head_dim);
         let bytes = [pages, page_size, n_kv_heads]
             .iter()
             .fold(row_bytes as u64, |bytes, n| bytes.saturating_mul(*n as u64));
@@ -85,13 +85,14 @@ impl KvCache {
 }
 
 impl Gpu {
-    /// Waits for all submitted work and reads all keys and all values, padding included.
+    /// Waits for all submitted work and reads all keys and all values: rows of `kv_row(head_dim)`.
     ///
     /// # Errors
     /// Faults of the device.
     pub fn read_kv(&self, cache: &KvCache) -> Result<(Vec<f32>, Vec<f32>), Error> {
-        let elements = cache.pages * cache.n_kv_heads * cache.page_size * kv_row(cache.head_dim);
-        let bytes = (elements * cache.format.element_bytes()) as u64;
+        let row_bytes = cache.format.row_bytes(cache.head_dim);
+        let rows = cache.pages * cache.n_kv_heads * cache.page_size;
+        let bytes = (rows * row_bytes) as u64;
         let plane = |allocation: &Allocation| {
             let bytes = self.read(allocation.buffer(), 0..bytes)?;
             Ok(match cache.format {
@@ -103,8 +104,23 @@ impl Gpu {
                     .chunks_exact(2)
                     .map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32())
                     .collect(),
+                KvFormat::Q8_0 => bytes
+                    .chunks_exact(row_bytes)
+                    .flat_map(|row| dequantized(row, cache.head_dim))
+                    .collect(),
             })
         };
         Ok((plane(&cache.k)?, plane(&cache.v)?))
     }
+}
+
+/// A row of a cache in Q8_0 as f32.
+fn dequantized(row: &[u8], head_dim: usize) -> impl Iterator<Item = f32> {
+    let (quants, scales) = row.split_at(head_dim.next_multiple_of(BLOCK));
+    let blocks = quants.chunks_exact(BLOCK).zip(scales.chunks_exact(2));
+    let values = blocks.flat_map(|(quants, scale)| {
+        let scale = half::f16::from_le_bytes([scale[0], scale[1]]).to_f32();
+        quants.iter().map(move |&q| f32::from(q as i8) * scale)
+    });
+    values.take(kv_row(head_dim))
 }

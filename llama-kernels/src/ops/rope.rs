@@ -39,8 +39,9 @@ impl Rope {
         ];
         let dispatch = gpu.pipeline(variant)?.bind(gpu, "rope", operands)?;
         let pairs = heads.n_heads * heads.head_dim / 2;
-        let words = heads.n_kv_heads * kv_row(heads.head_dim) / 4;
-        let units = (pairs + 2 * words) as u32;
+        let words = kv_row(heads.head_dim) / 4;
+        let unit_words = variant.constant("UNIT_WORDS").unwrap_or(1) as usize;
+        let units = (pairs + 2 * heads.n_kv_heads * words.div_ceil(unit_words)) as u32;
         Ok(Rope {
             dispatch,
             groups: units.div_ceil(variant.workgroup_size[0]),

@@ -3,7 +3,7 @@
 //! A page holds a fixed number of positions of one sequence; a sequence's page table says which
 //! page holds its positions 0.., page_size.., and so on. Pages may lie anywhere and be shared.
 
-use crate::{KvFormat, kv_row};
+use crate::{BLOCK, KvFormat, kv_row};
 
 /// How many heads attention has and how long each is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +46,9 @@ pub struct CacheRow<'a> {
 const LARGEST_HALF: f32 = 65_504.0;
 
 /// Keys and values of one layer: two arrays `[page, kv head, slot, kv_row(head_dim)]`, in f32 whatever
-/// the format, each value rounded as the format rounds; f16 saturates at ±65504, since an infinity would
-/// make every later score NaN.
+/// the format, each value rounded as the format rounds. f16 saturates at ±65504, since an infinity would
+/// make every later score NaN. Q8_0 takes the largest of 32 values / 127 as their scale, rounded to f16, and each
+/// value as the nearest of −127 ..= 127 times that.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PagedKv {
     heads: Heads,
@@ -77,14 +78,9 @@ impl PagedKv {
     pub fn write(&mut self, row: CacheRow<'_>, kv_head: usize, key: &[f32], value: &[f32]) {
         let start = self.start(row.pages, row.position, kv_head);
         for (stored, written) in [(&mut self.keys, key), (&mut self.values, value)] {
-            for (stored, &written) in stored[start..].iter_mut().zip(written) {
-                *stored = match self.format {
-                    KvFormat::F32 => written,
-                    KvFormat::F16 => {
-                        let finite = written.clamp(-LARGEST_HALF, LARGEST_HALF);
-                        half::f16::from_f32(finite).to_f32()
-                    }
-                };
+            let blocks = stored[start..].chunks_mut(BLOCK).zip(written.chunks(BLOCK));
+            for (stored, written) in blocks {
+                round_block(self.format, written, stored);
             }
         }
     }
@@ -109,11 +105,48 @@ impl PagedKv {
         &self.values
     }
 
+    /// A cache that holds these keys and values, `[page, kv head, slot, kv_row(head_dim)]`, as they are.
+    ///
+    /// # Panics
+    /// If there are not as many as of a cache of this shape.
+    pub fn holding(
+        heads: Heads,
+        format: KvFormat,
+        page_size: usize,
+        keys: Vec<f32>,
+        values: Vec<f32>,
+    ) -> Self {
+        let of_page = heads.n_kv_heads * page_size * kv_row(heads.head_dim);
+        assert_eq!((keys.len(), keys.len() % of_page), (values.len(), 0));
+        PagedKv {
+            heads,
+            format,
+            page_size,
+            keys,
+            values,
+        }
+    }
+
     fn start(&self, pages: &[u32], position: usize, kv_head: usize) -> usize {
         let page = pages[position / self.page_size] as usize;
         let slot = position % self.page_size;
         ((page * self.heads.n_kv_heads + kv_head) * self.page_size + slot)
             * kv_row(self.heads.head_dim)
+    }
+}
+
+/// At most 32 values as a format stores them.
+fn round_block(format: KvFormat, values: &[f32], stored: &mut [f32]) {
+    let half = |value: f32| half::f16::from_f32(value.clamp(-LARGEST_HALF, LARGEST_HALF)).to_f32();
+    let largest = values.iter().fold(0f32, |largest, v| largest.max(v.abs()));
+    let scale = half(largest / 127.0);
+    for (stored, &value) in stored.iter_mut().zip(values) {
+        *stored = match format {
+            KvFormat::F32 => value,
+            KvFormat::F16 => half(value),
+            KvFormat::Q8_0 if scale == 0.0 => 0.0,
+            KvFormat::Q8_0 => (value / scale).round_ties_even().clamp(-127.0, 127.0) * scale,
+        };
     }
 }
 
@@ -143,6 +176,28 @@ mod tests {
         // Page 2, head 1, slot 1, rows of 8: ((2 · 2 + 1) · 16 + 1) · 8.
         assert_eq!(cache.keys()[648..650], [1.0, 2.0]);
         assert_eq!(cache.values().iter().filter(|&&v| v != 0.0).count(), 2);
+    }
+
+    #[test]
+    fn a_q8_0_cache_keeps_whole_steps_of_its_blocks_scale() {
+        let heads = Heads {
+            n_heads: 1,
+            n_kv_heads: 1,
+            head_dim: 34,
+        };
+        let mut cache = PagedKv::new(heads, KvFormat::Q8_0, 1, 16);
+        let row = CacheRow {
+            position: 0,
+            pages: &[0],
+        };
+        // Scale 127 / 127 of the first block, 63.5 / 127 of the second; ties go to even.
+        let mut key = [0.0; 34];
+        (key[0], key[1], key[31], key[32], key[33]) = (-127.0, 2.5, 3.4, 63.5, 0.2);
+        cache.write(row, 0, &key, &[0.0; 34]);
+        let (key, value) = cache.read(&[0], 0, 0);
+        assert_eq!((key[0], key[1], key[31]), (-127.0, 2.0, 3.0));
+        assert_eq!((key[32], key[33]), (63.5, 0.0));
+        assert!(value.iter().all(|&v| v == 0.0));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use llama_kernels::{
 };
 
 pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
-    for format in [KvFormat::F32, KvFormat::F16] {
+    for format in KvFormat::ALL {
         // head_dim 24, 80 and 128; 6 leaves padding in the cache; one kv head for all; one of each.
         for (n_heads, n_kv_heads, head_dim) in
             [(4, 2, 24), (3, 3, 80), (8, 1, 6), (1, 1, 2), (2, 2, 128)]
@@ -76,15 +76,16 @@ fn check_heads(gpu: &Gpu, heads: Heads, format: KvFormat) -> Result<(), Failed> 
     let found = gpu.read_padded(&qkv, 0..rows.len())?;
     let unchanged = pad(&unpad(&expected, columns), columns);
     close(&what, &found, &unchanged, |_| 3.0 * EPSILON)?;
-    // In f16 the last bit may round the other way: 2⁻¹¹ of values below 2.
-    let rounding = if format == KvFormat::F16 {
-        1.0 / 1024.0
-    } else {
-        0.0
+    let (rounding, of_values) = match format {
+        KvFormat::F32 => (0.0, 0.0),
+        // The last bit may round the other way: 2⁻¹¹ of values below 2.
+        KvFormat::F16 => (1.0 / 1024.0, 0.0),
+        // A quant may round the other way, a step of a 127th of values below √2, and so may the scale's f16.
+        KvFormat::Q8_0 => (1.42 / 127.0 + 1.42 / 1024.0, 1.0 / 127.0 + 1.0 / 1024.0),
     };
     let (keys, values) = gpu.read_kv(&cache)?;
     close(&what, &keys, expected_cache.keys(), |_| {
         3.0 * EPSILON + rounding
     })?;
-    close(&what, &values, expected_cache.values(), |_| 0.0)
+    close(&what, &values, expected_cache.values(), |_| of_values)
 }
