@@ -18,6 +18,9 @@ use crate::output::Output;
 use crate::progress::Bar;
 use crate::source::{Opened, Source};
 
+/// Runs of the time to the first token, which is that of a prompt and varies as little.
+const FIRST_TOKENS: usize = 3;
+
 /// Tokens whose dispatches a profile times: 2,048 have room.
 const PROFILED_TOKENS: usize = 8;
 
@@ -89,7 +92,7 @@ pub(crate) fn run(args: BenchArgs, interrupts: &Interrupts) -> Result<()> {
             profile.push(KernelTimes::new(short, &bench.profile(short)?));
         }
     }
-    let first = (0..args.reps.get())
+    let first = (0..args.reps.get().min(FIRST_TOKENS))
         .map(|_| bench.first_token_seconds(args.prompt))
         .collect::<Result<Vec<f64>>>()?;
     let report = Report {

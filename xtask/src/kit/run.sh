@@ -73,9 +73,9 @@ run_models() {
         done
     elif [ "$software" = true ]; then
         for dtype in f16 q8_0 q4_0; do
-            bench "110m-$dtype" --synthetic 110m --dtype "$dtype" --profile
+            bench "110m-$dtype" --synthetic 110m --dtype "$dtype" --reps 3 --profile
         done
-        bench demo
+        bench demo --reps 3
         for shape in 256,4,4,4,704,32000 512,8,8,8,1408,32000 1024,16,16,16,2816,32000; do
             bench "shape-${shape%%,*}-f16" --synthetic "$shape" --dtype f16 --prompt 128 --gen 32 --reps 3
         done

@@ -56,9 +56,12 @@ pub(super) fn depth(rows: &[&Row]) -> Result<Option<String>> {
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let mut chart = canvas(&area, "Generation against depth")?
-            .build_cartesian_2d(0.0..1.05 * right, 0.0..1.12 * top)
-            .map_err(drawn)?;
+        let mut chart = canvas(
+            &area,
+            "Generation against depth (dashed: what the bytes to be read explain)",
+        )?
+        .build_cartesian_2d(0.0..1.05 * right, 0.0..1.12 * top)
+        .map_err(drawn)?;
         let x = |value: &f64| format!("{value:.0}");
         mesh(&mut chart, "tokens in the cache", &x, &x)?;
         for (index, (name, points)) in measured.iter().enumerate() {
