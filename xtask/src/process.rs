@@ -56,6 +56,10 @@ pub fn command(program: impl AsRef<OsStr>) -> Result<Command> {
     command
         .current_dir(root())
         .env("MESA_SHADER_CACHE_DIR", target()?.join("mesa-shader-cache"));
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // Mesa's layer that chooses a device by the window system calls it an error that there is none, at every start.
+        command.env("NODEVICE_SELECT", "1");
+    }
     Ok(command)
 }
 
