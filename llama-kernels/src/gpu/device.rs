@@ -86,7 +86,10 @@ impl Gpu {
         let index = adapter::choose(&options.adapter, &descriptions)?;
         let (adapter, description) = &found[index];
         let features = adapter::features(adapter);
-        #[expect(unsafe_code, reason = "wgpu marks cooperative matrices as experimental")]
+        #[expect(
+            unsafe_code,
+            reason = "wgpu marks cooperative matrices as experimental"
+        )]
         let experimental_features =
             if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
                 // SAFETY: nothing else experimental is asked for. Shaders with cooperative matrices are this crate's own,

@@ -76,7 +76,12 @@ pub(crate) fn product(
     let part = EPSILON * (3.0 + (columns as f32).sqrt() / 4.0);
     // A matrix unit takes both operands in f16: each is off by at most 2⁻¹¹ of itself.
     let tile = gpu.preferred().and_then(|variant| variant.slot("tile"));
-    let part = part + if tile == Some("matrix") { 1.0 / 1024.0 } else { 0.0 };
+    let part = part
+        + if tile == Some("matrix") {
+            1.0 / 1024.0
+        } else {
+            0.0
+        };
 
     let what = format!("{} [{rows}, {columns}] to {matrix_rows}", format.name());
     run(gpu, &weight, &x, &out, ops::MatmulOptions::default(), rows)?;
