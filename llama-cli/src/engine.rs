@@ -6,12 +6,13 @@ use std::time::Instant;
 use anyhow::Result;
 use llama_kernels::{AdapterChoice, Checks, Gpu, GpuOptions};
 use llama_model::{
-    KvChoice, LoadOptions, Model, Progress, Session, SessionOptions, WeightChoice, memory_plan,
+    KvChoice, LoadOptions, Model, Progress, Session, SessionOptions, WeightChoice, fit, memory_plan,
 };
 use llama_weights::{Checkpoint, DType, Hyperparameters, RopeScaling};
 use serde::Serialize;
 
 use crate::args::{AdapterArgs, DeviceArgs, Dtype, KvDtype};
+use crate::commands::inspect::stored_dtype;
 use crate::failure::usage;
 use crate::interrupt::{Interrupted, Interrupts, Watch};
 use crate::notice::Notices;
@@ -57,20 +58,21 @@ impl Engine {
             pipelines,
         } = Device::open(opening, args, notices)?;
         startup.done("adapter");
-        let model = load(
-            &gpu,
-            checkpoint,
-            args.dtype.into(),
-            notices,
-            &interrupts.watch(),
-        )?;
+        let (weights, kv) = (args.dtype.into(), args.kv_dtype.into());
+        let (h, stored) = (checkpoint.hyperparameters(), stored_dtype(checkpoint));
+        let fits_into = |bytes| fit(h, stored, weights, kv, context, bytes);
+        gpu.memory_bytes().map_or(Ok(()), fits_into)?;
+        let watch = interrupts.watch();
+        let model = load(&gpu, checkpoint, weights, notices, &watch)
+            .map_err(|error| ran_out(error, fits_into))?;
         startup.done("weights");
         let options = SessionOptions {
             context,
-            kv: args.kv_dtype.into(),
+            kv,
             chunk: None,
         };
-        let session = model.session(&options)?;
+        let session =
+            (model.session(&options)).map_err(|error| ran_out(error.into(), fits_into))?;
         startup.done(&format!(
             "session with {} pipelines (compiled in {:.0}, several at once)",
             gpu.pipeline_count(),
@@ -130,6 +132,23 @@ impl Device {
             adapter,
             pipelines,
         })
+    }
+}
+
+/// Memory that ran out, as what would fit into as much as there was; any other error as it is.
+fn ran_out(
+    error: anyhow::Error,
+    fits_into: impl Fn(u64) -> Result<(), llama_model::Error>,
+) -> anyhow::Error {
+    let there = match error.downcast_ref() {
+        Some(llama_model::Error::Gpu(llama_kernels::Error::OutOfMemory { allocated, .. })) => {
+            *allocated
+        }
+        _ => return error,
+    };
+    match fits_into(there) {
+        Ok(()) => error,
+        Err(does_not_fit) => does_not_fit.into(),
     }
 }
 

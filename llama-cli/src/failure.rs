@@ -137,7 +137,7 @@ fn model_code(error: &llama_model::Error) -> u8 {
         | E::SamplerOption { .. }
         | E::EmptyStopString => USAGE,
         E::MissingTensor { .. } | E::Shape(_) => MODEL_FILE,
-        E::Gpu(_) | E::KvTooLarge { .. } => DEVICE,
+        E::Gpu(_) | E::KvTooLarge { .. } | E::DoesNotFit { .. } => DEVICE,
         _ => RUN_TIME,
     }
 }

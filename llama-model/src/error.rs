@@ -21,6 +21,23 @@ pub enum Error {
         tensor: String,
     },
 
+    /// The adapter's memory is too small.
+    #[error(
+        "the model does not fit: it needs {needed_gib:.2} GiB of the adapter's memory (weights {weights_gib:.2}, keys and values {kv_gib:.2}), and there are {there_gib:.2} GiB; {possible}"
+    )]
+    DoesNotFit {
+        /// All that is needed.
+        needed_gib: f64,
+        /// Of that, the weights.
+        weights_gib: f64,
+        /// Of that, the KV cache.
+        kv_gib: f64,
+        /// What there is.
+        there_gib: f64,
+        /// What would fit, in words.
+        possible: String,
+    },
+
     /// The KV cache for the asked context is more than the GPU can hold.
     #[error(
         "a context of {context} needs a KV cache of {needed_gib:.2} GiB ({layer_mib:.1} MiB in each of {buffers} buffers), and the adapter's limit is {limit_mib:.1} MiB a buffer: ask for a context of at most {possible}{f16_hint}"

@@ -4,6 +4,7 @@ mod batch;
 mod convert;
 mod engine;
 mod error;
+mod fit;
 mod forward;
 mod generation;
 mod holding;
@@ -24,6 +25,7 @@ mod synthetic;
 
 pub use batch::Batch;
 pub use error::Error;
+pub use fit::fit;
 pub use generation::{FinishReason, Generation, GenerationOptions};
 pub use holding::{HeldOtherwise, HeldReason, KvChoice, WeightChoice};
 pub use memory::{MemoryPlan, memory_plan};

@@ -41,6 +41,7 @@ fn main() {
         ),
         adapter::trial("a_decode_step_is_six_dispatches_a_layer", dispatches),
         adapter::trial("small_bindings_give_the_same_logits", small_bindings),
+        adapter::trial("without_optional_features_the_same_logits", featureless),
         adapter::trial("formats_and_what_is_held_otherwise", formats),
         adapter::trial("a_bf16_weight_beyond_f16", beyond_f16),
         adapter::trial(
@@ -599,6 +600,23 @@ fn small_bindings(gpu: &Gpu) -> Outcome {
         ..options(40)
     })?;
     expect_close(session.prefill(&ids(20))?, &expected, 1e-5)
+}
+
+/// Kernels that need no optional feature take the place of those that do.
+fn featureless(gpu: &Gpu) -> Outcome {
+    let plain = Gpu::new(&GpuOptions {
+        features: Default::default(),
+        ..GpuOptions::default()
+    })?;
+    expect(plain.capabilities().features(), Vec::new())?;
+    let (mut session, mut plain) = (session(gpu, 40)?, session(&plain, 40)?);
+    let tokens = ids(20);
+    expect_close(
+        plain.prefill(&tokens[..19])?,
+        session.prefill(&tokens[..19])?,
+        1e-5,
+    )?;
+    expect_close(plain.decode(tokens[19])?, session.decode(tokens[19])?, 1e-5)
 }
 
 fn formats(gpu: &Gpu) -> Outcome {

@@ -192,7 +192,7 @@ fn print_fields(value: &Value, output: &mut Output) -> Result<()> {
 }
 
 /// The type that most bytes are stored in: norms may differ from the matrices.
-fn stored_dtype(checkpoint: &Checkpoint) -> DType {
+pub(crate) fn stored_dtype(checkpoint: &Checkpoint) -> DType {
     let mut bytes: Vec<(DType, u64)> = Vec::new();
     for (_, view) in checkpoint.tensors() {
         match bytes.iter_mut().find(|(dtype, _)| *dtype == view.dtype()) {

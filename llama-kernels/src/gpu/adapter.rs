@@ -18,6 +18,10 @@ pub struct GpuOptions {
     pub backends: Backends,
     /// A smaller limit on the bytes of one binding than the adapter's, so that tests split small matrices.
     pub binding_limit: Option<u64>,
+    /// The optional features that are used where the adapter has them; fewer make tests of kernels that do without.
+    pub features: Features,
+    /// Less memory than the adapter has, where others use it too.
+    pub memory_limit: Option<u64>,
     /// Whether kernels run with wgpu's run-time checks.
     pub checks: Checks,
     /// How long one submission may take before it counts as hung; by default two minutes.
@@ -30,6 +34,8 @@ impl Default for GpuOptions {
             adapter: AdapterChoice::Best,
             backends: Backends::VULKAN | Backends::METAL | Backends::DX12,
             binding_limit: None,
+            features: Features::all(),
+            memory_limit: None,
             checks: Checks::Trusted,
             timeout: Duration::from_secs(120),
         }
@@ -78,6 +84,8 @@ pub struct AdapterDescription {
     pub is_software: bool,
     /// On DX12, the compiler that shaders go through: `dxc`, or `fxc`, which has no subgroups and no f16.
     pub shader_compiler: Option<&'static str>,
+    /// Bytes of its memory, where the driver tells: those of a GPU on Vulkan. Other programs use some of it.
+    pub memory_bytes: Option<u64>,
     /// What a device of this adapter can do.
     pub capabilities: Capabilities,
 }
@@ -133,6 +141,7 @@ impl AdapterDescription {
             });
         Self {
             index,
+            memory_bytes: memory_bytes(adapter, info.device_type),
             capabilities: Capabilities {
                 cooperative_matrix: cooperative_matrix(adapter),
                 ..capabilities(&info, features & WANTED_FEATURES, &adapter.limits())
@@ -198,6 +207,33 @@ pub(super) fn capabilities(
             workgroups: limits.max_compute_workgroups_per_dimension,
         },
     }
+}
+
+/// The largest heap that is the GPU's own. `None` where wgpu gives no way to ask, and for software adapters, which
+/// say what they like.
+#[cfg(not(any(target_os = "macos", target_os = "ios")))]
+#[expect(unsafe_code, reason = "wgpu has no query for memory; Vulkan has")]
+fn memory_bytes(adapter: &wgpu::Adapter, kind: DeviceType) -> Option<u64> {
+    if kind == DeviceType::Cpu {
+        return None;
+    }
+    // SAFETY: the handle is only asked for properties, and nothing of it is kept or destroyed.
+    let vulkan = unsafe { adapter.as_hal::<wgpu::hal::api::Vulkan>() }?;
+    let instance = vulkan.shared_instance().raw_instance();
+    // SAFETY: both handles are alive while `vulkan` is, and the device is of this instance.
+    let properties =
+        unsafe { instance.get_physical_device_memory_properties(vulkan.raw_physical_device()) };
+    let heaps = properties.memory_heaps.iter();
+    let heaps = heaps.take(properties.memory_heap_count as usize);
+    // VK_MEMORY_HEAP_DEVICE_LOCAL_BIT
+    let own = heaps.filter(|heap| heap.flags.as_raw() & 1 != 0);
+    own.map(|heap| heap.size).max()
+}
+
+/// Metal's answer would need its own crates.
+#[cfg(any(target_os = "macos", target_os = "ios"))]
+fn memory_bytes(_: &wgpu::Adapter, _: DeviceType) -> Option<u64> {
+    None
 }
 
 /// Every adapter of the backends that runs compute shaders, in wgpu's order.
@@ -275,6 +311,7 @@ mod tests {
             device_type,
             is_software: device_type == "cpu",
             shader_compiler: None,
+            memory_bytes: None,
             capabilities: Capabilities::default(),
         }
     }

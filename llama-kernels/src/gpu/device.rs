@@ -85,7 +85,7 @@ impl Gpu {
             .collect();
         let index = adapter::choose(&options.adapter, &descriptions)?;
         let (adapter, description) = &found[index];
-        let features = adapter::features(adapter);
+        let features = adapter::features(adapter) & options.features;
         #[expect(
             unsafe_code,
             reason = "wgpu marks cooperative matrices as experimental"
@@ -149,6 +149,9 @@ impl Gpu {
             features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
         });
         adapter.capabilities = capabilities.clone();
+        if let Some(limit) = options.memory_limit {
+            adapter.memory_bytes = Some(adapter.memory_bytes.map_or(limit, |all| all.min(limit)));
+        }
         let faults = Faults::watch(&device);
         let compiler = Compiler::new(&device, &faults, &adapter.name);
         let shared = Shared {
@@ -185,6 +188,11 @@ impl Gpu {
     /// The adapter that the device is of.
     pub fn adapter(&self) -> &AdapterDescription {
         &self.shared.adapter
+    }
+
+    /// Bytes of memory that the device may use, where that is known.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        self.shared.adapter.memory_bytes
     }
 
     /// What the device can do.
