@@ -259,6 +259,7 @@ fn step(gpu: &Gpu) -> Result<StepBuffer, Error> {
             position: (CONTEXT - PROMPT + row) as u32,
             sequence: 0,
             wants_logits: true,
+            draw: 0,
         })
         .collect();
     let pages: Vec<u32> = (0..(CONTEXT / PAGE) as u32).collect();

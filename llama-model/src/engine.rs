@@ -296,6 +296,7 @@ impl Engine {
             position: position as u32,
             sequence: sequence as u32,
             wants_logits,
+            draw: 0,
         });
         Ok(())
     }

@@ -11,28 +11,12 @@ struct Args {
 var<uniform> args: Args;
 
 @group(0) @binding(1)
-var<storage, read> logits: array<u32>;
+var<storage, read> logits: array<vec4<u32>>;
 
 @group(0) @binding(2)
 var<storage, read_write> chosen: array<u32>;
 
 const NO_TOKEN: u32 = 4294967295u;
-
-const NAN_KEY: u32 = 4294967295u;
-
-const HIGHEST_KEY: u32 = 4286578688u;
-
-const LOWEST_KEY: u32 = 8388607u;
-
-fn order_key(bits: u32) -> u32 {
-    if (bits & 2147483647u) > 2139095040u {
-        return NAN_KEY;
-    }
-    if bits == 2147483648u {
-        return 2147483648u;
-    }
-    return select(bits | 2147483648u, ~bits, (bits & 2147483648u) != 0u);
-}
 
 @compute @workgroup_size(WORKGROUP)
 fn argmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, lane: ReduceLane) {
@@ -42,17 +26,21 @@ fn argmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
     }
     var largest = 0u;
     var index = NO_TOKEN;
-    for (var c = lane.index; c < args.columns; c += WORKGROUP) {
-        let key = order_key(logits[row * args.stride + c]);
-        if key > largest {
-            largest = key;
-            index = c;
+    let words = (args.columns + 3u) / 4u;
+    for (var word = lane.index; word < words; word += WORKGROUP) {
+        let bits = logits[row * args.stride + word];
+        for (var i = 0u; i < 4u; i++) {
+            let key = order_key(bits[i]);
+            if key > largest && 4u * word + i < args.columns {
+                largest = key;
+                index = 4u * word + i;
+            }
         }
     }
     let winner = reduce_max_word(largest, lane);
     let lowest = ~reduce_max_word(select(0u, ~index, largest == winner), lane);
     if lane.index == 0u {
-        chosen[row] = select(lowest, NO_TOKEN, winner >= HIGHEST_KEY || winner <= LOWEST_KEY);
+        chosen[row] = select(NO_TOKEN, lowest, order_is_number(winner));
     }
 }
 
@@ -76,4 +64,24 @@ fn reduce_max_word(value: u32, lane: ReduceLane) -> u32 {
     }
     workgroupBarrier();
     return reduce_words[0];
+}
+
+const ORDER_NAN: u32 = 4294967295u;
+
+const ORDER_HIGHEST: u32 = 4286578688u;
+
+const ORDER_LOWEST: u32 = 8388607u;
+
+fn order_key(bits: u32) -> u32 {
+    if (bits & 2147483647u) > 2139095040u {
+        return ORDER_NAN;
+    }
+    if bits == 2147483648u {
+        return 2147483648u;
+    }
+    return select(bits | 2147483648u, ~bits, (bits & 2147483648u) != 0u);
+}
+
+fn order_is_number(key: u32) -> bool {
+    return key > ORDER_LOWEST && key < ORDER_HIGHEST;
 }

@@ -12,6 +12,9 @@ const HEADER_WORDS: usize = 8;
 /// Words of a row record before the angles: token, position, sequence, row of the logits of this number.
 const RECORD_WORDS: usize = 4;
 
+/// Words at the end of a record: the random number.
+const DRAW_WORDS: usize = 2;
+
 /// Marks a token that is to be taken from what a row of the step before chose (`STEP_CHOSEN`).
 const CHOSEN: u32 = 1 << 31;
 
@@ -44,6 +47,8 @@ pub struct StepRow {
     pub sequence: u32,
     /// Whether what comes out is wanted.
     pub wants_logits: bool,
+    /// A random number, for rows that draw a token; any other row's is not looked at.
+    pub draw: u64,
 }
 
 /// Where a row's token comes from.
@@ -70,7 +75,7 @@ impl StepLayout {
     }
 
     fn record_words(&self) -> usize {
-        (RECORD_WORDS + 2 * self.rope_pairs).next_multiple_of(4)
+        (RECORD_WORDS + 2 * self.rope_pairs + DRAW_WORDS).next_multiple_of(4)
     }
 
     fn words(&self) -> usize {
@@ -196,7 +201,7 @@ impl StepBuffer {
     /// The words of a checked step, to the last row's record; what lies behind is never read.
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "the buffer's words fit its binding, below 2^32"
+        reason = "the buffer's words fit its binding, below 2^32; random numbers are cut in two"
     )]
     fn words(&self, rows: &[StepRow], page_tables: &[&[u32]], angles: &[f32]) -> Vec<u32> {
         let layout = &self.layout;
@@ -231,6 +236,8 @@ impl StepBuffer {
             record[2] = row.sequence;
             record[3] = wanted.get(index).copied().unwrap_or(0);
             let row_angles = &angles[index * 2 * layout.rope_pairs..][..2 * layout.rope_pairs];
+            let draw = [row.draw as u32, (row.draw >> 32) as u32];
+            record[record_words - DRAW_WORDS..].copy_from_slice(&draw);
             for (word, angle) in record[RECORD_WORDS..].iter_mut().zip(row_angles) {
                 *word = angle.to_bits();
             }

@@ -30,7 +30,7 @@ impl Argmax {
         let args = Args {
             rows: logits.rows() as u32,
             columns: logits.columns() as u32,
-            stride: logits.stride() as u32,
+            stride: (logits.stride() / 4) as u32,
             pad: 0,
         };
         let args = gpu.uniform("argmax args", &args)?;

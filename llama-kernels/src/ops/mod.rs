@@ -21,6 +21,7 @@ mod product;
 mod read_sum;
 mod rms_norm;
 mod rope;
+mod sample;
 mod shape;
 mod swiglu;
 
@@ -39,4 +40,5 @@ pub use product::{MatmulOptions, Norm};
 pub use read_sum::ReadSum;
 pub use rms_norm::RmsNorm;
 pub use rope::Rope;
+pub use sample::Sample;
 pub use swiglu::SwiGlu;

@@ -21,6 +21,7 @@ mod multiply_peak;
 mod read_sum;
 mod rms_norm;
 mod rope;
+mod sample;
 mod swiglu;
 mod weight;
 
@@ -40,6 +41,7 @@ pub use multiply_peak::multiply_peak;
 pub use read_sum::read_sum;
 pub use rms_norm::rms_norm;
 pub use rope::rope;
+pub use sample::{DrawRules, place_of, sample};
 pub use swiglu::swiglu;
 pub use weight::decode_rows;
 

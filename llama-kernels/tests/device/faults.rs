@@ -324,6 +324,7 @@ pub(crate) fn steps_that_do_not_fit() -> Outcome {
         position: 31,
         sequence: 0,
         wants_logits: true,
+        draw: 0,
     };
     let angles = [1.0, 0.0];
     step.write(&gpu, &[row], &[&[0, 1]], &angles)?;

@@ -259,6 +259,7 @@ pub(crate) fn expect_rows(gpu: &Gpu, matrix: &WeightMatrix, values: &[f32]) -> R
             position: 0,
             sequence: 0,
             wants_logits: false,
+            draw: 0,
         };
         step.write(gpu, &[row], &[&[0]], &[])?;
         let mut recorder = gpu.recorder();

@@ -202,6 +202,7 @@ fn step_rows(places: &[(usize, usize)]) -> Vec<StepRow> {
         position: position as u32,
         sequence: sequence as u32,
         wants_logits: false,
+        draw: 0,
     };
     places.iter().map(row).collect()
 }

@@ -161,5 +161,6 @@ pub(crate) fn step_row(token: u32, position: usize, wants_logits: bool) -> StepR
         position: position as u32,
         sequence: 0,
         wants_logits,
+        draw: 0,
     }
 }

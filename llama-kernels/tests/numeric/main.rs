@@ -26,6 +26,7 @@ mod record;
 mod refusals;
 mod rms_norm;
 mod rope;
+mod sample;
 mod swiglu;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -51,6 +52,7 @@ const KERNELS: &[(&str, Check)] = &[
     ("read_sum", read_sum::check),
     ("rms_norm", rms_norm::check),
     ("rope", rope::check),
+    ("sample", sample::check),
     ("swiglu", swiglu::check),
 ];
 

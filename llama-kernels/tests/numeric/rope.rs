@@ -37,6 +37,7 @@ fn check_heads(gpu: &Gpu, heads: Heads, format: KvFormat) -> Result<(), Failed> 
         position,
         sequence,
         wants_logits: false,
+        draw: 0,
     });
     let angles: Vec<f32> = (0..rows.len() * heads.head_dim / 2)
         .flat_map(|_| <[f32; 2]>::from((3.2 * random.value()).sin_cos()))
