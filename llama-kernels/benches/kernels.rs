@@ -241,6 +241,7 @@ fn step_row(position: usize) -> StepRow {
         position: position as u32,
         sequence: 0,
         wants_logits: false,
+        draw: 0,
     }
 }
 

@@ -167,16 +167,24 @@ impl Engine {
     }
 
     /// Submits a step of one token behind all of a sequence, steps ahead included, that chooses the
-    /// next on the GPU; waits for nothing. What it chose is [`Engine::fetch_ahead`]'s.
+    /// next on the GPU, where it is drawn by `draw`; waits for nothing. What it chose is
+    /// [`Engine::fetch_ahead`]'s.
     pub(crate) fn step_ahead(
         &mut self,
         sequence: usize,
         token: TokenSource,
         choice: Choice,
+        draw: u64,
     ) -> Result<(), Error> {
+        if let (Choice::Drawn(rules), 0) = (choice, self.steps_ahead()) {
+            self.forward.set_rules(self.model.gpu(), sequence, &rules)?;
+        }
         self.begin_step();
         let length = self.sequences[sequence].length() + 1;
         self.place(sequence, token, length, true)?;
+        if let Some(row) = self.step_rows.last_mut() {
+            row.draw = draw;
+        }
         let recorder = self.record(choice)?;
         let chosen = &self.scratch.chosen;
         self.behind.submit(self.model.gpu(), recorder, chosen, 1)?;

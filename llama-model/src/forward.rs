@@ -6,8 +6,9 @@
 
 use llama_kernels::ops::{
     Argmax, Attention, Embed, GatedMatmul, GatherRows, HeadsMatmul, Matmul, MatmulOptions, Norm,
-    Reach,
+    Reach, Sample,
 };
+use llama_kernels::reference::DrawRules;
 use llama_kernels::{Gpu, KvCache, Recorder, StepBuffer, Tensor, WeightMatrix};
 use llama_weights::Hyperparameters;
 
@@ -30,6 +31,8 @@ pub(crate) struct Forward {
     output: Matmul,
     /// chosen `[L]` = the largest logit's token
     argmax: Argmax,
+    /// chosen `[1]` = a token drawn by its logits
+    sample: Sample,
     /// Operations per row of one layer, and of the output.
     layer_operations: u64,
     output_operations: u64,
@@ -42,6 +45,8 @@ pub(crate) enum Choice {
     OnHost,
     /// The kernel argmax.
     Largest,
+    /// The kernel sample, by these rules; of the first row of logits alone.
+    Drawn(DrawRules),
 }
 
 struct Layer {
@@ -89,9 +94,20 @@ impl Forward {
             match choice {
                 Choice::OnHost => {}
                 Choice::Largest => self.argmax.record(r, logit_rows),
+                Choice::Drawn(_) => self.sample.record(r, 1),
             }
         }
         Ok(step.recorder)
+    }
+
+    /// By what rules tokens of a sequence are drawn from the next submission on.
+    pub(crate) fn set_rules(
+        &self,
+        gpu: &Gpu,
+        sequence: usize,
+        rules: &DrawRules,
+    ) -> Result<(), Error> {
+        Ok(self.sample.set_rules(gpu, sequence, rules)?)
     }
 
     /// Binds every operation; nothing is allocated afterwards.
@@ -135,6 +151,7 @@ impl Forward {
             gather: GatherRows::new(gpu, x, step, xl)?,
             output: Matmul::new(gpu, output, xl, logits, set(norm, None))?,
             argmax: Argmax::new(gpu, logits, &scratch.chosen)?,
+            sample: Sample::new(gpu, step, logits, &scratch.chosen, 1)?,
             layer_operations: layers.first().map_or(0, layer_operations),
             output_operations: operations(output),
         })

@@ -5,6 +5,7 @@
 use llama_kernels::NO_TOKEN;
 
 use crate::forward::Choice;
+use crate::random::Random;
 use crate::{Error, Sampler, Session};
 
 /// When a generation ends, apart from the end of the context.
@@ -47,6 +48,8 @@ pub struct Generation<'a> {
     options: GenerationOptions,
     /// Who chooses; not the first token, whose logits the host has.
     choice: Choice,
+    /// The sampler's random numbers from the next step on: those of steps under way are taken.
+    draws: Random,
     /// Given out, and not yet held by the session.
     pending: Option<u32>,
     given: usize,
@@ -65,6 +68,7 @@ impl<'a> Generation<'a> {
         session.begin_generation();
         Self {
             choice: sampler.choice(),
+            draws: sampler.draws(),
             session,
             sampler,
             options,
@@ -135,6 +139,9 @@ impl<'a> Generation<'a> {
             self.run_ahead(last)?;
             let chosen = self.session.settle(last)?;
             if chosen != NO_TOKEN {
+                if let Choice::Drawn(_) = self.choice {
+                    self.sampler.note_drawn();
+                }
                 return Ok(chosen);
             }
             // What is wrong with the logits is for the host to say: the step once more.
@@ -153,10 +160,15 @@ impl<'a> Generation<'a> {
 
     /// Keeps the GPU busy behind `token`, the last that is known.
     fn run_ahead(&mut self, token: u32) -> Result<(), Error> {
-        match self.choice {
-            Choice::OnHost => Ok(()),
-            choice => self.session.run_ahead(token, self.wanted(), choice),
+        if self.choice == Choice::OnHost {
+            return Ok(());
         }
+        if self.session.steps_ahead() == 0 {
+            self.draws = self.sampler.draws();
+        }
+        let wanted = self.wanted();
+        self.session
+            .run_ahead(token, wanted, self.choice, &mut self.draws)
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! It knows nothing of models, sessions or text; beams and grammars are not here.
 
+use llama_kernels::reference::{DrawRules, place_of};
+
 use crate::Error;
 use crate::forward::Choice;
 use crate::random::Random;
@@ -20,15 +22,30 @@ use crate::random::Random;
 /// 5. **Min-p**: a token goes when its probability is below `min_p` times the largest.
 /// 6. One uniform number chooses among the rest by their probability.
 ///
-/// Equal probabilities count in the order of their ids everywhere. The arithmetic is f64.
+/// A token's probability is a whole number, its weight: 2^31 for the largest logit, e^((logit − largest) /
+/// temperature) of that for the others, rounded down to about 2e-8 of itself; a token of weight 0 is
+/// never drawn. Equal weights count in the order of ids, and the draw too goes through the tokens in
+/// that order. It is the arithmetic of the GPU's kernel, in integers on both sides
+/// ([`DrawRules`]): who chooses makes no difference.
+///
 /// The generator is xoshiro256++ seeded by SplitMix64 and advances once per drawn token, never for
 /// a greedy one: the same seed, options, logits and history give the same tokens.
 #[derive(Debug, Clone)]
 pub struct Sampler {
     options: SamplerOptions,
+    /// The options as the arithmetic takes them; of no meaning where the temperature is 0.
+    rules: DrawRules,
     random: Random,
-    /// Kept between calls, so that a call allocates nothing.
-    candidates: Vec<Candidate>,
+    /// Both kept between calls, so that a call allocates nothing.
+    penalized: Vec<f32>,
+    candidates: Vec<Weighted>,
+}
+
+/// A token and its weight.
+#[derive(Debug, Clone, Copy)]
+struct Weighted {
+    token: u32,
+    weight: u32,
 }
 
 /// What a [`Sampler`] obeys. The default is Llama 2's generation config.
@@ -66,9 +83,18 @@ impl Sampler {
     /// [`Error::SamplerOption`] names the first option outside its range.
     pub fn new(options: &SamplerOptions) -> Result<Self, Error> {
         options.validate()?;
+        let SamplerOptions {
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            ..
+        } = *options;
         Ok(Self {
+            rules: DrawRules::new(temperature, top_k, top_p, min_p),
             random: Random::new(options.seed),
             options: options.clone(),
+            penalized: Vec::new(),
             candidates: Vec::new(),
         })
     }
@@ -87,15 +113,15 @@ impl Sampler {
         if let Some(token) = self.filter(logits, history)? {
             return Ok(token);
         }
-        let total: f64 = self.candidates.iter().map(|c| c.probability).sum();
-        let drawn = self.random.next_unit() * total;
-        let mut sum = 0.0;
+        let candidates = &mut self.candidates;
+        candidates.sort_unstable_by_key(|candidate| candidate.token);
+        let mut place = place_of(self.random.next_u64(), sum(candidates));
         let mut chosen = 0;
-        for candidate in self.candidates.iter().filter(|c| c.probability > 0.0) {
+        for candidate in candidates {
             chosen = candidate.token;
-            sum += candidate.probability;
-            if drawn < sum {
-                break;
+            match place.checked_sub(candidate.weight.into()) {
+                Some(rest) => place = rest,
+                None => break,
             }
         }
         Ok(chosen)
@@ -113,11 +139,11 @@ impl Sampler {
                 probability: 1.0,
             }]);
         }
-        self.candidates.sort_unstable_by(most_probable_first);
-        let total: f64 = self.candidates.iter().map(|c| c.probability).sum();
-        let share = |c: &Candidate| Candidate {
+        self.candidates.sort_unstable_by(heaviest_first);
+        let total = sum(&self.candidates) as f64;
+        let share = |c: &Weighted| Candidate {
             token: c.token,
-            probability: c.probability / total,
+            probability: f64::from(c.weight) / total,
         };
         Ok(self.candidates.iter().map(share).collect())
     }
@@ -129,75 +155,59 @@ impl Sampler {
             repeat_penalty,
             ..
         } = self.options;
-        if repeat_penalty == 1.0 && temperature == 0.0 {
+        if repeat_penalty != 1.0 {
+            Choice::OnHost
+        } else if temperature == 0.0 {
             Choice::Largest
         } else {
-            Choice::OnHost
+            Choice::Drawn(self.rules)
         }
     }
 
-    /// Rules 1 to 5: the greedy token, or `None` with what may be drawn in `self.candidates`, its
-    /// probabilities relative to the largest, which is 1.
+    /// The random numbers to come.
+    pub(crate) fn draws(&self) -> Random {
+        self.random.clone()
+    }
+
+    /// A token was drawn elsewhere, by the next of [`Sampler::draws`].
+    pub(crate) fn note_drawn(&mut self) {
+        self.random.next_u64();
+    }
+
+    /// Rules 1 to 5: the greedy token, or `None` with what may be drawn in `self.candidates`.
     fn filter(&mut self, logits: &[f32], history: &[u32]) -> Result<Option<u32>, Error> {
-        self.penalize(logits, history)?;
-        let SamplerOptions {
-            temperature,
-            top_k,
-            top_p,
-            min_p,
-            ..
-        } = self.options;
+        check(logits)?;
+        let mut logits = logits;
+        if self.options.repeat_penalty != 1.0 {
+            penalize(logits, history, &self.options, &mut self.penalized);
+            logits = &self.penalized;
+        }
+        let mut best = (0, f32::NEG_INFINITY);
+        for (token, &logit) in (0..).zip(logits) {
+            if logit > best.1 {
+                best = (token, logit);
+            }
+        }
+        if self.options.temperature == 0.0 {
+            return Ok(Some(best.0));
+        }
         let candidates = &mut self.candidates;
-        let Some(best) = candidates.iter().copied().min_by(most_probable_first) else {
-            return Err(Error::Logits { found: "no value" });
-        };
-        if temperature == 0.0 {
-            return Ok(Some(best.token));
-        }
-        for candidate in candidates.iter_mut() {
-            let below_best = candidate.probability - best.probability;
-            candidate.probability = (below_best / f64::from(temperature)).exp();
-        }
-        if top_k != 0 && top_k < candidates.len() {
-            candidates.select_nth_unstable_by(top_k - 1, most_probable_first);
+        candidates.clear();
+        let all = logits.iter().zip(0..).map(|(&logit, token)| Weighted {
+            token,
+            weight: self.rules.weight(best.1, logit),
+        });
+        candidates.extend(all.filter(|candidate| candidate.weight > 0));
+        if let Some(top_k) = self.rules.top_k().filter(|top_k| *top_k < candidates.len()) {
+            candidates.select_nth_unstable_by(top_k - 1, heaviest_first);
             candidates.truncate(top_k);
         }
-        if top_p < 1.0 {
-            keep_top_p(candidates, f64::from(top_p));
+        let total = sum(candidates);
+        if let Some(most) = self.rules.top_p_of(total) {
+            keep_top_p(candidates, total, most);
         }
-        if min_p > 0.0 {
-            candidates.retain(|candidate| candidate.probability >= f64::from(min_p));
-        }
+        candidates.retain(|candidate| candidate.weight >= self.rules.least());
         Ok(None)
-    }
-
-    /// Rule 1: fills the candidates with every token's logit, penalized.
-    fn penalize(&mut self, logits: &[f32], history: &[u32]) -> Result<(), Error> {
-        check(logits)?;
-        self.candidates.clear();
-        let all = logits.iter().zip(0u32..);
-        self.candidates.extend(all.map(|(&logit, token)| Candidate {
-            token,
-            probability: f64::from(logit),
-        }));
-        let penalty = f64::from(self.options.repeat_penalty);
-        if penalty == 1.0 {
-            return Ok(());
-        }
-        let window = &history[history.len().saturating_sub(self.options.repeat_last_n)..];
-        for &token in window {
-            let Some(&logit) = logits.get(token as usize) else {
-                continue;
-            };
-            // From the original logit, so that a token seen twice is penalized once.
-            let logit = f64::from(logit);
-            self.candidates[token as usize].probability = if logit > 0.0 {
-                logit / penalty
-            } else {
-                logit * penalty
-            };
-        }
-        Ok(())
     }
 }
 
@@ -252,6 +262,9 @@ impl Default for SamplerOptions {
 
 /// Refuses what no rule can make sense of. A −∞ is a token that cannot be chosen, and is fine.
 fn check(logits: &[f32]) -> Result<(), Error> {
+    if logits.is_empty() {
+        return Err(Error::Logits { found: "no value" });
+    }
     let mut largest = f32::NEG_INFINITY;
     for &logit in logits {
         if logit.is_nan() {
@@ -262,7 +275,7 @@ fn check(logits: &[f32]) -> Result<(), Error> {
     if largest == f32::INFINITY {
         return Err(Error::Logits { found: "+infinity" });
     }
-    if largest == f32::NEG_INFINITY && !logits.is_empty() {
+    if largest == f32::NEG_INFINITY {
         return Err(Error::Logits {
             found: "only -infinity",
         });
@@ -270,31 +283,54 @@ fn check(logits: &[f32]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Rule 4, on probabilities in any order, relative to the largest; leaves them in falling order.
-fn keep_top_p(candidates: &mut Vec<Candidate>, top_p: f64) {
-    let total: f64 = candidates.iter().map(|c| c.probability).sum();
-    // A token that is not the first and below this share has at most n − 1 of its kind at or behind
-    // it, so more than top_p before it: it cannot stay, and need not be sorted. (32,000 tokens sort
-    // in 2 ms, the usual rest in microseconds.) The factor leaves room for the sums' rounding; the
-    // first has probability 1.
-    let others = candidates.len().saturating_sub(1).max(1) as f64;
-    let cannot_stay = (1.0 - top_p) / others * total * 0.999;
-    candidates.retain(|c| c.probability >= cannot_stay.min(1.0));
-    candidates.sort_unstable_by(most_probable_first);
-    let mut before = 0.0;
+/// Rule 1: every token's logit, penalized. No finite logit becomes an infinity.
+fn penalize(logits: &[f32], history: &[u32], options: &SamplerOptions, penalized: &mut Vec<f32>) {
+    penalized.clear();
+    penalized.extend_from_slice(logits);
+    let penalty = options.repeat_penalty;
+    let window = &history[history.len().saturating_sub(options.repeat_last_n)..];
+    for &token in window {
+        // From the original logit, so that a token seen twice is penalized once.
+        let Some(&logit) = logits.get(token as usize) else {
+            continue;
+        };
+        let moved = if logit > 0.0 {
+            logit / penalty
+        } else {
+            logit * penalty
+        };
+        if logit.is_finite() {
+            penalized[token as usize] = moved.clamp(f32::MIN, f32::MAX);
+        }
+    }
+}
+
+/// Rule 4, on weights in any order; leaves them in falling order. Those stay before which the sum is
+/// at most `most` of `total`.
+fn keep_top_p(candidates: &mut Vec<Weighted>, total: u64, most: u64) {
+    // A token lighter than the mean share of what goes has at most n − 1 tokens no heavier at or behind
+    // it, which come to less than what goes, so more than `most` before it: it need not be sorted.
+    // (32,000 tokens sort in 2 ms, the usual rest in microseconds.)
+    let lightest = (total - most).div_ceil(candidates.len().max(1) as u64);
+    candidates.retain(|candidate| u64::from(candidate.weight) >= lightest);
+    candidates.sort_unstable_by(heaviest_first);
+    let mut before = 0;
     let kept = candidates
         .iter()
         .take_while(|candidate| {
-            let stays = before <= top_p * total;
-            before += candidate.probability;
+            let stays = before <= most;
+            before += u64::from(candidate.weight);
             stays
         })
         .count();
     candidates.truncate(kept);
 }
 
-/// Falling probability, then rising id: a total order, so sorting is deterministic.
-fn most_probable_first(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
-    let by_probability = b.probability.total_cmp(&a.probability);
-    by_probability.then(a.token.cmp(&b.token))
+fn sum(candidates: &[Weighted]) -> u64 {
+    candidates.iter().map(|c| u64::from(c.weight)).sum()
+}
+
+/// Falling weight, then rising id: a total order, so sorting is deterministic.
+fn heaviest_first(a: &Weighted, b: &Weighted) -> std::cmp::Ordering {
+    b.weight.cmp(&a.weight).then(a.token.cmp(&b.token))
 }

@@ -82,7 +82,10 @@ impl ScratchShape {
         let logit_row = 4 * (2 * padded(h.hidden_size) + padded(h.vocab_size)) as u64;
         let (rows, columns) = Attention::partials(heads(h));
         let partials = 4 * (rows * padded(columns)) as u64;
-        self.rows as u64 * row_bytes(h) + self.logit_rows as u64 * logit_row + partials
+        // What drawing a token needs: three words for each that may be drawn.
+        let drawing = 12 * padded(h.vocab_size) as u64;
+        let by_row = self.rows as u64 * row_bytes(h) + self.logit_rows as u64 * logit_row;
+        by_row + partials + drawing
     }
 }
 

@@ -7,6 +7,7 @@ use llama_kernels::{KvFormat, TokenSource};
 use crate::engine::{Engine, Row, STEPS_AHEAD};
 use crate::forward::Choice;
 use crate::memory;
+use crate::random::Random;
 use crate::{Error, Generation, GenerationOptions, Model, Sampler};
 
 /// A sequence that grows token by token and can be cut back. Made by [`Model::session`].
@@ -144,21 +145,31 @@ impl Session {
     }
 
     /// Submits steps ahead until enough are under way, but no more than `wanted`. The first is fed
-    /// `token`, each further one what the one before it chose.
+    /// `token`, each further one what the one before it chose; each draws by the next of `draws`.
     pub(crate) fn run_ahead(
         &mut self,
         token: u32,
         wanted: usize,
         choice: Choice,
+        draws: &mut Random,
     ) -> Result<(), Error> {
-        while self.engine.steps_ahead() < STEPS_AHEAD.min(wanted) {
-            let source = match self.engine.steps_ahead() {
+        while self.steps_ahead() < STEPS_AHEAD.min(wanted) {
+            let source = match self.steps_ahead() {
                 0 => TokenSource::Id(token),
                 _ => TokenSource::Chosen(0),
             };
-            self.engine.step_ahead(SEQUENCE, source, choice)?;
+            let draw = match choice {
+                Choice::Drawn(_) => draws.next_u64(),
+                Choice::OnHost | Choice::Largest => 0,
+            };
+            self.engine.step_ahead(SEQUENCE, source, choice, draw)?;
         }
         Ok(())
+    }
+
+    /// How many steps ahead are under way.
+    pub(crate) fn steps_ahead(&self) -> usize {
+        self.engine.steps_ahead()
     }
 
     /// Waits for the oldest step ahead, which was fed `token`, and gives what it chose: the token,

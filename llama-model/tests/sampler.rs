@@ -1,5 +1,6 @@
 //! The sampler against its documented rules: each rule by example, properties, bad input by name.
 
+use llama_model::llama_kernels::reference::{self, DrawRules};
 use llama_model::{Error, Sampler, SamplerOptions};
 use proptest::prelude::*;
 
@@ -131,10 +132,11 @@ fn the_repeat_penalty_divides_positive_logits_and_multiplies_the_others_once() {
     let candidates = candidates.expect("good logits");
     let ids: Vec<u32> = candidates.iter().map(|c| c.token).collect();
     assert_eq!(ids, [1, 0, 2, 3]);
+    // A weight is right to 2e-8 of itself, and is a whole number of 2^-31 of the largest.
     let ratio = candidates[0].probability / candidates[1].probability;
-    assert!((ratio - 1f64.exp()).abs() < 1e-12, "{ratio}");
+    assert!((ratio / 1f64.exp() - 1.0).abs() < 1e-7, "{ratio}");
     let ratio = candidates[2].probability / candidates[3].probability;
-    assert!((ratio - 2f64.exp()).abs() < 1e-12, "{ratio}");
+    assert!((ratio / 2f64.exp() - 1.0).abs() < 1e-7, "{ratio}");
 }
 
 #[test]
@@ -325,6 +327,41 @@ proptest! {
         prop_assert_eq!(&found, &expected);
         let drawn = sampler.sample(&logits, &[]).expect("good logits");
         prop_assert!(expected.contains(&drawn));
+    }
+
+    /// The kernel's definition: this sampler sorts less, and chooses the same.
+    #[test]
+    fn tokens_are_those_of_the_kernel(
+        logits in prop::collection::vec(
+            prop_oneof![-20.0f32..20.0, (-12i8..12).prop_map(|l| f32::from(l) / 2.0)],
+            1..200,
+        ),
+        temperature in prop_oneof![0.1f32..3.0, Just(1e-6), Just(1e30)],
+        top_k in prop_oneof![Just(0), 0usize..50],
+        top_p in prop_oneof![Just(1.0), Just(0.0), 0.0f32..0.999],
+        min_p in prop_oneof![Just(0.0), Just(1.0), 0.0f32..0.5],
+        draw: u64,
+        seed: u64,
+    ) {
+        let options = SamplerOptions { temperature, top_k, top_p, min_p, seed, ..plain() };
+        let mut padded = logits.clone();
+        padded.resize(logits.len().next_multiple_of(32), 0.0);
+        let rules = [DrawRules::new(temperature, top_k, top_p, min_p)];
+        let drawn = reference::sample(&padded, logits.len(), &rules, &[draw])[0];
+        let mut sampler = sampler(options);
+        let candidates = sampler.candidates(&logits, &[]).expect("good logits");
+        prop_assert!(candidates.iter().any(|c| c.token == drawn));
+        // The stream's own number, found by the place in a row of equal tokens that it falls on.
+        let mut twin = sampler.clone();
+        let token = sampler.sample(&logits, &[]).expect("good logits");
+        let place = {
+            let equal = SamplerOptions { seed, ..plain() };
+            Sampler::new(&equal).expect("options").sample(&[0.0; 4096], &[]).expect("good logits")
+        };
+        let ends = [u64::from(place) << 52, (u64::from(place) << 52) + ((1 << 52) - 1)];
+        let around = ends.map(|draw| reference::sample(&padded, logits.len(), &rules, &[draw])[0]);
+        prop_assert!(around[0] <= token && token <= around[1], "{token} not in {around:?}");
+        prop_assert_eq!(twin.sample(&logits, &[]).expect("good logits"), token);
     }
 
     #[test]
