@@ -99,7 +99,7 @@ impl DrawRules {
 
     /// The sum of weights after which, of `total`, tokens go by top-p; `None` where it is off.
     pub fn top_p_of(&self, total: u64) -> Option<u64> {
-        let part = || (u128::from(total) * u128::from(self.top_p) >> 32) as u64;
+        let part = || ((u128::from(total) * u128::from(self.top_p)) >> 32) as u64;
         (self.top_p != Self::ALL).then(part)
     }
 
@@ -131,7 +131,7 @@ impl DrawRules {
 
 /// The place, within a sum of weights, that a draw of 2^64 falls on.
 pub fn place_of(draw: u64, total: u64) -> u64 {
-    (u128::from(draw) * u128::from(total) >> 64) as u64
+    ((u128::from(draw) * u128::from(total)) >> 64) as u64
 }
 
 /// The token drawn from each row's `columns` logits by the row's rules and draw; [`NO_TOKEN`] where
@@ -215,7 +215,7 @@ fn halved(y: u32) -> u32 {
 
 /// The upper word of a product.
 fn high_product(a: u32, b: u32) -> u32 {
-    (u64::from(a) * u64::from(b) >> 32) as u32
+    ((u64::from(a) * u64::from(b)) >> 32) as u32
 }
 
 #[cfg(test)]
