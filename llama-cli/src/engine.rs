@@ -15,6 +15,7 @@ use crate::args::{AdapterArgs, DeviceArgs, Dtype, KvDtype};
 use crate::commands::inspect::stored_dtype;
 use crate::failure::usage;
 use crate::interrupt::{Interrupted, Interrupts, Watch};
+use crate::memory;
 use crate::notice::Notices;
 use crate::opening::Opening;
 use crate::pipeline_file::PipelineFile;
@@ -61,7 +62,7 @@ impl Engine {
         let (weights, kv) = (args.dtype.into(), args.kv_dtype.into());
         let (h, stored) = (checkpoint.hyperparameters(), stored_dtype(checkpoint));
         let fits_into = |bytes| fit(h, stored, weights, kv, context, bytes);
-        gpu.memory_bytes().map_or(Ok(()), fits_into)?;
+        memory::there(&gpu).map_or(Ok(()), fits_into)?;
         let watch = interrupts.watch();
         let model = load(&gpu, checkpoint, weights, notices, &watch)
             .map_err(|error| ran_out(error, fits_into))?;

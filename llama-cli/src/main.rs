@@ -15,6 +15,7 @@ mod fault;
 mod interrupt;
 mod lines;
 mod logits_file;
+mod memory;
 mod notice;
 mod opening;
 mod output;

@@ -4,14 +4,16 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use llama_kernels::{Gpu, Peaks};
-use llama_model::{KvChoice, Model, SessionOptions};
-use llama_weights::Hyperparameters;
+use llama_model::{KvChoice, Model, SessionOptions, fit};
+use llama_weights::{DType, Hyperparameters};
 
 use crate::args::{BenchArgs, ModelArgs, Shape};
 use crate::bench::{Bench, Cost, KernelTimes, Kind, Limits, Report, Row, Test};
+use crate::commands::inspect::stored_dtype;
 use crate::engine::{self, Device, milliseconds};
 use crate::failure::usage;
 use crate::interrupt::Interrupts;
+use crate::memory;
 use crate::notice::Notices;
 use crate::opening::Opening;
 use crate::output::Output;
@@ -52,6 +54,9 @@ pub(crate) fn run(args: BenchArgs, interrupts: &Interrupts) -> Result<()> {
         pipelines: _pipelines,
     } = Device::open(opening, &args.device, notices)?;
     let open_ms = milliseconds(begin);
+    let (weights, kv) = (args.device.dtype.into(), args.device.kv_dtype.into());
+    let fits_into = |bytes| fit(h, subject.stored(), weights, kv, context, bytes);
+    memory::there(&gpu).map_or(Ok(()), fits_into)?;
     let profiled = args.profile && gpu.capabilities().timestamps;
     if args.profile && !profiled {
         notices.warn("the adapter has no timestamps: there will be no profile");
@@ -62,8 +67,7 @@ pub(crate) fn run(args: BenchArgs, interrupts: &Interrupts) -> Result<()> {
 
     let begin = Instant::now();
     let watch = interrupts.watch();
-    let model = subject.load(&gpu, args.device.dtype.into(), notices, &watch)?;
-    let kv: KvChoice = args.device.kv_dtype.into();
+    let model = subject.load(&gpu, weights, notices, &watch)?;
     let options = SessionOptions {
         context,
         kv,
@@ -167,6 +171,14 @@ impl Subject {
         match self {
             Self::Synthetic(shape) => &shape.hyperparameters,
             Self::Opened { checkpoint, .. } => checkpoint.hyperparameters(),
+        }
+    }
+
+    /// What matrices are stored as; made ones are f16 where no format is asked for.
+    fn stored(&self) -> DType {
+        match self {
+            Self::Synthetic(_) => DType::F16,
+            Self::Opened { checkpoint, .. } => stored_dtype(checkpoint),
         }
     }
 

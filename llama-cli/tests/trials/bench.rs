@@ -18,6 +18,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             "bench_needs_no_file_and_no_flag",
             bench_needs_no_file_and_no_flag,
         ),
+        #[cfg(target_os = "linux")]
+        on_adapter(
+            "bench_refuses_what_does_not_fit",
+            bench_refuses_what_does_not_fit,
+        ),
     ]
 }
 
@@ -124,6 +129,14 @@ fn bench_csv_has_a_line_for_each_row() {
     ]) {
         assert!(line.contains(test), "{line}");
     }
+}
+
+/// Before anything is allocated: 257 GiB would take the machine down. Only on Linux is the memory of every adapter known.
+#[cfg(target_os = "linux")]
+fn bench_refuses_what_does_not_fit() {
+    let error = tiny(&["--synthetic", "70b", "--dtype", "f32"]).error(6);
+    let (needed, there) = ("the model does not fit: it needs 257.", " GiB; ");
+    assert!(error.contains(needed) && error.contains(there), "{error}");
 }
 
 fn bench_needs_no_file_and_no_flag() {
