@@ -6,6 +6,7 @@
 //! The tests come last: the cheap checks have failed by then, and cargo test's own lines end the output.
 
 mod installed;
+mod packages;
 mod smoke;
 
 use std::collections::BTreeMap;
@@ -211,26 +212,7 @@ fn steps() -> Result<Vec<Step>> {
             smoke::AGAIN,
             smoke::demo_model_answers,
         ),
-        // What a user of the packages compiles. Unoptimised and beside the other builds: nothing of it is run.
-        cargo(
-            "packages",
-            [
-                "package",
-                "--workspace",
-                "--exclude",
-                "xtask",
-                "--locked",
-                "--allow-dirty",
-            ],
-        )
-        .with(
-            "CARGO_TARGET_DIR",
-            process::target()?
-                .join("package-check")
-                .display()
-                .to_string(),
-        )
-        .with("CARGO_PROFILE_DEV_DEBUG", "none"),
+        own("packages", packages::AGAIN, packages::verify),
         cargo(
             "tests",
             ["test", "--workspace", "--locked", "--no-fail-fast"],
