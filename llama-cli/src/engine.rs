@@ -66,6 +66,7 @@ impl Engine {
         let watch = interrupts.watch();
         let model = load(&gpu, checkpoint, weights, notices, &watch)
             .map_err(|error| ran_out(error, fits_into))?;
+        watch.end()?;
         startup.done("weights");
         let options = SessionOptions {
             context,

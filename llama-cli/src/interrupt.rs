@@ -100,6 +100,15 @@ impl Watch<'_> {
         }
     }
 
+    /// Ends the section; an error if a signal came in it that nobody has heeded.
+    pub(crate) fn end(self) -> Result<(), Interrupted> {
+        let interrupts = self.interrupts;
+        // From here on a signal ends the process, so that none can come between the section's end and the look at what
+        // was noted in it.
+        drop(self);
+        Watch { interrupts }.check()
+    }
+
     /// The same for code of our own.
     pub(crate) fn check(&self) -> Result<(), Interrupted> {
         self.noted()

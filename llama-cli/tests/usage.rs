@@ -78,8 +78,8 @@ fn bad_values_are_refused_by_flag() {
             "invalid value 'q5' for '--dtype <DTYPE>'",
         ),
         (
-            &["--kv-dtype", "q8_0"],
-            "invalid value 'q8_0' for '--kv-dtype <KV_DTYPE>'",
+            &["--kv-dtype", "q5_0"],
+            "invalid value 'q5_0' for '--kv-dtype <KV_DTYPE>'",
         ),
         (
             &["--ids", ""],
