@@ -135,7 +135,7 @@ fn bench_csv_has_a_line_for_each_row() {
 #[cfg(target_os = "linux")]
 fn bench_refuses_what_does_not_fit() {
     let error = tiny(&["--synthetic", "70b", "--dtype", "f32"]).error(6);
-    let (needed, there) = ("the model does not fit: it needs 257.", " GiB; ");
+    let (needed, there) = ("the model does not fit: it needs 256.", " GiB; ");
     assert!(error.contains(needed) && error.contains(there), "{error}");
 }
 
