@@ -159,11 +159,12 @@ const C_TOOLS: [&str; 8] = [
 ];
 
 /// `-sys` crates that build nothing: each holds declarations only.
-const DECLARATIONS: [&str; 4] = [
+const DECLARATIONS: [&str; 5] = [
     "linux-raw-sys", // the kernel's constants, for rustix
     "windows-sys",   // windows.h; its import libraries come ready made
     "renderdoc-sys", // a header of constants, the library is loaded when it is there
     "js-sys",        // imports of a browser, for wasm targets
+    "web-sys",       // the same, of plotters
 ];
 
 #[test]
