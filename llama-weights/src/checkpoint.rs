@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::format::{self, Format, safetensors};
+use crate::format::{self, Format};
+use crate::mapping::Mapping;
+use crate::pieces::{MappedRows, Piece, RowOrder};
 use crate::synthetic::Seeded;
 use crate::tensor::Rows;
 use crate::values::TensorValues;
@@ -20,7 +22,7 @@ pub struct Checkpoint {
     pub(crate) generation_config: Option<GenerationConfig>,
     pub(crate) declared_dtype: Option<DType>,
     pub(crate) warnings: Vec<String>,
-    pub(crate) files: Vec<safetensors::File>,
+    pub(crate) files: Vec<Mapping>,
     pub(crate) tensors: BTreeMap<TensorRole, Stored>,
 }
 
@@ -35,12 +37,33 @@ pub(crate) struct Stored {
 
 #[derive(Debug)]
 pub(crate) enum Place {
-    /// Bytes of a mapped file.
-    File {
-        index: usize,
-        bytes: std::ops::Range<usize>,
+    /// In mapped files, cut as the pieces say.
+    Files {
+        pieces: Vec<Piece>,
+        order: RowOrder,
     },
     Nowhere(Seeded),
+}
+
+impl Place {
+    /// A whole tensor in one run of bytes, its rows in the order that is handed out.
+    pub(crate) fn whole(file: usize, offset: usize, dtype: DType, shape: &[usize]) -> Self {
+        let blocks = |elements: &usize| elements / dtype.block_elements();
+        let (rows, blocks) = match shape {
+            [rows, columns] => (*rows, blocks(columns)),
+            _ => (shape.first().map_or(1, blocks), 1),
+        };
+        Self::Files {
+            pieces: vec![Piece::whole(
+                file,
+                offset,
+                rows,
+                blocks,
+                dtype.block_bytes(),
+            )],
+            order: RowOrder::HalfSplit,
+        }
+    }
 }
 
 impl Checkpoint {
@@ -132,7 +155,7 @@ impl Checkpoint {
 
     /// The mapped files, in the order of their names; none for synthetic weights.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.files.iter().map(safetensors::File::path)
+        self.files.iter().map(Mapping::path)
     }
 
     /// The type that the configuration declares (`torch_dtype`), which the stored tensors need not have.
@@ -167,16 +190,29 @@ impl Checkpoint {
     }
 
     fn view<'a>(&'a self, stored: &'a Stored) -> TensorView<'a> {
+        let rows = match &stored.place {
+            Place::Files { pieces, order } => {
+                let block_bytes = stored.dtype.block_bytes();
+                let rows = MappedRows {
+                    files: &self.files,
+                    pieces,
+                    order: *order,
+                    row_bytes: match stored.shape[..] {
+                        [_, columns] => columns / stored.dtype.block_elements() * block_bytes,
+                        _ => block_bytes,
+                    },
+                    block_bytes,
+                };
+                debug_assert!(rows.lie_in_their_files());
+                Rows::Mapped(rows)
+            }
+            Place::Nowhere(seeded) => Rows::Made(*seeded),
+        };
         TensorView {
             name: &stored.name,
             dtype: stored.dtype,
             shape: &stored.shape,
-            rows: match &stored.place {
-                Place::File { index, bytes } => {
-                    Rows::Stored(&self.files[*index].bytes()[bytes.clone()])
-                }
-                Place::Nowhere(seeded) => Rows::Made(*seeded),
-            },
+            rows,
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A read-only mapping of a whole regular file.
 #[derive(Debug)]
 pub(crate) struct Mapping {
+    path: PathBuf,
     map: memmap2::Mmap,
 }
 
@@ -26,7 +27,20 @@ impl Mapping {
         // system prevents that, every user of mapped files accepts it, and `Checkpoint` documents it. Bytes are never
         // interpreted by a type for which some bit pattern is invalid.
         let map = unsafe { memmap2::Mmap::map(&file)? };
-        Ok(Self { map })
+        Ok(Self {
+            path: path.to_owned(),
+            map,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file's last component, for messages.
+    pub(crate) fn name(&self) -> String {
+        let name = self.path.file_name();
+        name.unwrap_or_default().to_string_lossy().into_owned()
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

@@ -9,6 +9,7 @@ use std::ops::Range;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use crate::pieces::MappedRows;
 use crate::synthetic::Seeded;
 use crate::{DType, quant};
 
@@ -24,8 +25,7 @@ pub struct TensorView<'a> {
 /// Where a tensor's rows come from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Rows<'a> {
-    /// All bytes of the tensor, `n_rows · row_bytes` of them.
-    Stored(&'a [u8]),
+    Mapped(MappedRows<'a>),
     Made(Seeded),
 }
 
@@ -77,8 +77,8 @@ impl<'a> TensorView<'a> {
     }
 
     /// Rows as stored: row-major, little-endian, [`TensorView::row_bytes`] each. Query and key rows are
-    /// half-split (rotate-half order) whatever the format. Borrowed where the file is mapped and has that order, made on
-    /// demand for synthetic weights.
+    /// half-split (rotate-half order) whatever the format. Borrowed where one file has these rows so; else made on demand,
+    /// these rows alone: from a file of another order, from several files, for synthetic weights.
     ///
     /// # Panics
     /// Where `rows` leaves `0..n_rows`.
@@ -91,10 +91,14 @@ impl<'a> TensorView<'a> {
             self.n_rows()
         );
         match self.rows {
-            Rows::Stored(bytes) => {
-                let width = self.row_bytes();
-                Cow::Borrowed(&bytes[rows.start * width..rows.end * width])
-            }
+            Rows::Mapped(mapped) => match self.shape {
+                [_, _] => mapped.get(rows),
+                // A vector is stored as rows of one block.
+                _ => {
+                    let blocks = self.n_columns() / self.dtype.block_elements();
+                    mapped.get(rows.start * blocks..rows.end * blocks)
+                }
+            },
             Rows::Made(seeded) => {
                 let mut bytes = Vec::with_capacity(rows.len() * self.row_bytes());
                 seeded.append_rows(rows, self.n_columns(), &mut bytes);

@@ -11,13 +11,14 @@ mod names;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::Dtype;
+use ::safetensors::Dtype;
 
 use self::index::Index;
 use super::Format;
-use super::safetensors::{Entry, File};
+use super::safetensors::{self, Entry};
 use crate::checkpoint::{Place, Stored};
 use crate::error::Excerpt;
+use crate::mapping::Mapping;
 use crate::{Checkpoint, DType, Error, Hyperparameters, TensorRole};
 
 pub(crate) use names::tensor_name;
@@ -64,13 +65,13 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, Error> {
 /// All tensors of all files, by name.
 struct Weights<'a> {
     directory: &'a Path,
-    files: Vec<File>,
+    files: Vec<Mapping>,
     entries: BTreeMap<String, (usize, Entry)>,
 }
 
 impl<'a> Weights<'a> {
     fn single(directory: &'a Path) -> Result<Self, Error> {
-        let (file, entries) = File::open(&directory.join(SINGLE))?;
+        let (file, entries) = safetensors::open(&directory.join(SINGLE))?;
         Ok(Self {
             directory,
             files: vec![file],
@@ -109,7 +110,7 @@ impl<'a> Weights<'a> {
         };
         let mut bytes = 0;
         for shard in &shards {
-            let (file, entries) = File::open(&directory.join(shard))?;
+            let (file, entries) = safetensors::open(&directory.join(shard))?;
             let this = weights.files.len();
             weights.files.push(file);
             for entry in entries {
@@ -122,7 +123,7 @@ impl<'a> Weights<'a> {
                     return Err(Error::TensorInTwoShards {
                         path,
                         tensor: name,
-                        first: weights.file_name(other),
+                        first: weights.files[other].name(),
                         second: (*shard).to_owned(),
                     });
                 }
@@ -150,7 +151,7 @@ impl<'a> Weights<'a> {
             let found_in = self
                 .entries
                 .get(&name)
-                .map(|(file, _)| self.file_name(*file));
+                .map(|(file, _)| self.files[*file].name());
             if found_in.as_ref() != Some(shard) {
                 return Err(Error::WrongShard {
                     path: path.to_owned(),
@@ -163,17 +164,12 @@ impl<'a> Weights<'a> {
         Ok(())
     }
 
-    fn file_name(&self, file: usize) -> String {
-        let name = self.files[file].path().file_name();
-        name.unwrap_or_default().to_string_lossy().into_owned()
-    }
-
     /// Gives every role its tensor, checked for shape and type.
     fn assign(
         mut self,
         h: &Hyperparameters,
         warnings: &mut Vec<String>,
-    ) -> Result<(Vec<File>, BTreeMap<TensorRole, Stored>), Error> {
+    ) -> Result<(Vec<Mapping>, BTreeMap<TensorRole, Stored>), Error> {
         let mut tensors = BTreeMap::new();
         let mut missing = Vec::new();
         for role in h.roles() {
@@ -231,13 +227,10 @@ impl<'a> Weights<'a> {
             }
         };
         Ok(Stored {
+            place: Place::whole(file, entry.span.start, dtype, &entry.shape),
             name: entry.name,
             dtype,
             shape: entry.shape,
-            place: Place::File {
-                index: file,
-                bytes: entry.span,
-            },
         })
     }
 

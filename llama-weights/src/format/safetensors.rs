@@ -7,7 +7,7 @@ mod fault;
 mod header;
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 
@@ -16,13 +16,6 @@ use crate::error::OneLine;
 use crate::mapping::Mapping;
 
 pub use fault::HeaderFault;
-
-/// A mapped file.
-#[derive(Debug)]
-pub(crate) struct File {
-    path: PathBuf,
-    mapping: Mapping,
-}
 
 /// A tensor as the header lists it; its span lies within the file and is as long as shape and type ask for.
 #[derive(Debug)]
@@ -34,30 +27,16 @@ pub(crate) struct Entry {
     pub(crate) span: Range<usize>,
 }
 
-impl File {
-    /// Maps a file and reads its header.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Entry>), Error> {
-        let fault = |fault| Error::Header {
-            path: path.to_owned(),
-            fault,
-        };
-        let mapping = Mapping::open(path).map_err(|source| Error::io(path, source))?;
-        header::check(mapping.bytes()).map_err(fault)?;
-        let entries = read(mapping.bytes()).map_err(fault)?;
-        let file = Self {
-            path: path.to_owned(),
-            mapping,
-        };
-        Ok((file, entries))
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.mapping.bytes()
-    }
+/// Maps a file and reads its header.
+pub(crate) fn open(path: &Path) -> Result<(Mapping, Vec<Entry>), Error> {
+    let fault = |fault| Error::Header {
+        path: path.to_owned(),
+        fault,
+    };
+    let mapping = Mapping::open(path).map_err(|source| Error::io(path, source))?;
+    header::check(mapping.bytes()).map_err(fault)?;
+    let entries = read(mapping.bytes()).map_err(fault)?;
+    Ok((mapping, entries))
 }
 
 fn read(bytes: &[u8]) -> Result<Vec<Entry>, HeaderFault> {
