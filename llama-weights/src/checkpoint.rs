@@ -45,27 +45,6 @@ pub(crate) enum Place {
     Nowhere(Seeded),
 }
 
-impl Place {
-    /// A whole tensor in one run of bytes, its rows in the order that is handed out.
-    pub(crate) fn whole(file: usize, offset: usize, dtype: DType, shape: &[usize]) -> Self {
-        let blocks = |elements: &usize| elements / dtype.block_elements();
-        let (rows, blocks) = match shape {
-            [rows, columns] => (*rows, blocks(columns)),
-            _ => (shape.first().map_or(1, blocks), 1),
-        };
-        Self::Files {
-            pieces: vec![Piece::whole(
-                file,
-                offset,
-                rows,
-                blocks,
-                dtype.block_bytes(),
-            )],
-            order: RowOrder::HalfSplit,
-        }
-    }
-}
-
 impl Checkpoint {
     /// Opens a checkpoint; what it is is told by content. Reads headers and configuration, maps the rest: nothing
     /// is allocated in proportion to the weights.
@@ -79,7 +58,7 @@ impl Checkpoint {
 
     /// Random weights of any shape: values of matrices and biases have mean 0 and standard deviation 0.02, norms lie
     /// around 1. Rows are made when they are read. With a quantized `dtype`, one-dimensional tensors are F32 and matrices whose rows are no
-    /// multiple of 32 are F16.
+    /// multiple of its block are F16.
     ///
     /// # Errors
     /// [`Error::Field`] where the hyperparameters do not fit together.

@@ -19,15 +19,49 @@ pub enum DType {
     Q8_0,
     /// ggml blocks of 32 values: one f16 scale, then 32 nibbles; 18 bytes.
     Q4_0,
+    /// ggml blocks of 32 values: scale and least value in f16, then 32 nibbles; 20 bytes.
+    Q4_1,
+    /// ggml blocks of 32 values of five bits: one f16 scale; 22 bytes.
+    Q5_0,
+    /// ggml blocks of 32 values of five bits: scale and least value in f16; 24 bytes.
+    Q5_1,
+    /// ggml blocks of 256 values of two bits, scales and least values of four bits for 16 values; 84 bytes.
+    Q2K,
+    /// ggml blocks of 256 values of three bits, scales of six bits for 16 values; 110 bytes.
+    Q3K,
+    /// ggml blocks of 256 values of four bits, scales and least values of six bits for 32 values; 144 bytes.
+    Q4K,
+    /// ggml blocks of 256 values of five bits, scales and least values of six bits for 32 values; 176 bytes.
+    Q5K,
+    /// ggml blocks of 256 values of six bits, scales of eight bits for 16 values; 210 bytes.
+    Q6K,
 }
 
 impl DType {
-    /// Elements per block: 1 for the floats, 32 for the quantized types.
+    /// Every type, from the widest float down, then as ggml numbers them.
+    pub const ALL: [DType; 13] = [
+        DType::F32,
+        DType::F16,
+        DType::BF16,
+        DType::Q8_0,
+        DType::Q4_0,
+        DType::Q4_1,
+        DType::Q5_0,
+        DType::Q5_1,
+        DType::Q2K,
+        DType::Q3K,
+        DType::Q4K,
+        DType::Q5K,
+        DType::Q6K,
+    ];
+
+    /// Elements per block: 1 for the floats, 256 for the K types, 32 for the other quantized types.
     #[must_use]
     pub fn block_elements(self) -> usize {
         match self {
             DType::F32 | DType::F16 | DType::BF16 => 1,
-            DType::Q8_0 | DType::Q4_0 => quant::BLOCK,
+            DType::Q8_0 | DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 => quant::BLOCK,
+            DType::Q2K | DType::Q3K | DType::Q4K | DType::Q5K | DType::Q6K => quant::K_BLOCK,
         }
     }
 
@@ -39,6 +73,14 @@ impl DType {
             DType::F16 | DType::BF16 => 2,
             DType::Q8_0 => quant::Q8_0_BYTES,
             DType::Q4_0 => quant::Q4_0_BYTES,
+            DType::Q4_1 => quant::Q4_1_BYTES,
+            DType::Q5_0 => quant::Q5_0_BYTES,
+            DType::Q5_1 => quant::Q5_1_BYTES,
+            DType::Q2K => quant::Q2_K_BYTES,
+            DType::Q3K => quant::Q3_K_BYTES,
+            DType::Q4K => quant::Q4_K_BYTES,
+            DType::Q5K => quant::Q5_K_BYTES,
+            DType::Q6K => quant::Q6_K_BYTES,
         }
     }
 
@@ -58,7 +100,7 @@ impl DType {
         (columns / self.block_elements()).checked_mul(self.block_bytes())
     }
 
-    /// The name in lower case, as command lines write it: `f32`, `f16`, `bf16`, `q8_0`, `q4_0`.
+    /// The name in lower case, as command lines write it: `f32`, `bf16`, `q8_0`, `q4_k`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -67,6 +109,14 @@ impl DType {
             DType::BF16 => "bf16",
             DType::Q8_0 => "q8_0",
             DType::Q4_0 => "q4_0",
+            DType::Q4_1 => "q4_1",
+            DType::Q5_0 => "q5_0",
+            DType::Q5_1 => "q5_1",
+            DType::Q2K => "q2_k",
+            DType::Q3K => "q3_k",
+            DType::Q4K => "q4_k",
+            DType::Q5K => "q5_k",
+            DType::Q6K => "q6_k",
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Names of tensors as strings, and the order of query and key rows in each format, exist only in this folder.
 
+mod assign;
 pub(crate) mod huggingface;
 pub(crate) mod safetensors;
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
-use crate::{DType, LayerPart, TensorRole, quant};
+use crate::{DType, LayerPart, TensorRole};
 
 /// Standard deviation of matrices and biases, as Llama's own initialisation has it.
 const DEVIATION: f32 = 0.02;
@@ -35,7 +35,7 @@ impl Seeded {
     /// column alone, and F32 and F16 give equal values.
     pub(crate) fn append_rows(self, rows: Range<usize>, columns: usize, out: &mut Vec<u8>) {
         let random = rows.map(|row| Random(mix(self.key ^ mix(row as u64))));
-        let blocks = columns / quant::BLOCK;
+        let blocks = columns / self.dtype.block_elements();
         match self.dtype {
             DType::F32 => {
                 let levels = self.levels().map(|x| x.to_f32().to_le_bytes());
@@ -53,6 +53,18 @@ impl Seeded {
             }
             DType::Q8_0 => random.for_each(|random| append_q8_0(blocks, random, out)),
             DType::Q4_0 => random.for_each(|random| append_q4_0(blocks, random, out)),
+            DType::Q4_1
+            | DType::Q5_0
+            | DType::Q5_1
+            | DType::Q2K
+            | DType::Q3K
+            | DType::Q4K
+            | DType::Q5K
+            | DType::Q6K => {
+                let halves = halves(self.dtype);
+                let bytes = self.dtype.block_bytes();
+                random.for_each(|random| append_random(blocks, bytes, halves, random, out));
+            }
         }
     }
 
@@ -109,6 +121,54 @@ fn append_q4_0(blocks: usize, mut random: Random, out: &mut Vec<u8>) {
         out.extend_from_slice(&signed.to_le_bytes());
         out.extend_from_slice(&a.to_le_bytes());
         out.extend_from_slice(&b.to_le_bytes());
+    }
+}
+
+/// Of a block of random bits: the byte at which its scale stands, the standard deviation of the values where that is 1, and the least
+/// value that makes their mean 0, in scales (negative where the format adds it, positive where it takes it away). With s, q and l as in
+/// [`crate::quant`], uniform and independent, the deviation of d·s·q − m·l is √(E s² · E q² − (E s · E q)² + m² · var l).
+fn halves(dtype: DType) -> (usize, f32, Option<f32>) {
+    match dtype {
+        DType::Q4_1 => (0, 4.61, Some(-7.5)),
+        DType::Q5_0 => (0, 9.25, None),
+        DType::Q5_1 => (0, 9.23, Some(-15.5)),
+        DType::Q2K => (80, 13.9, Some(1.5)),
+        DType::Q3K => (108, 43.3, None),
+        DType::Q4K => (0, 258.3, Some(7.5)),
+        DType::Q5K => (0, 526.9, Some(15.5)),
+        DType::Q6K => (208, 1365.7, None),
+        // Have their own functions, which no bit of a file format shall change: seeds keep their bytes.
+        DType::F32 | DType::F16 | DType::BF16 | DType::Q8_0 | DType::Q4_0 => (0, 1.0, None),
+    }
+}
+
+/// Blocks of random bits with the scale and least value that give the values their deviation. The sign of the scale is random, since
+/// quants of a symmetric type have a mean of −½.
+fn append_random(
+    blocks: usize,
+    bytes: usize,
+    (at, deviation, least): (usize, f32, Option<f32>),
+    mut random: Random,
+    out: &mut Vec<u8>,
+) {
+    let scale = DEVIATION / deviation;
+    for _ in 0..blocks {
+        let start = out.len();
+        out.resize(start + bytes, 0);
+        let block = &mut out[start..];
+        for eight in block.chunks_mut(8) {
+            eight.copy_from_slice(&random.next().to_le_bytes()[..eight.len()]);
+        }
+        let signed = if random.next() & 1 == 0 {
+            scale
+        } else {
+            -scale
+        };
+        block[at..at + 2].copy_from_slice(&f16::from_f32(signed).to_le_bytes());
+        if let Some(least) = least {
+            let least = f16::from_f32(signed * least).to_le_bytes();
+            block[at + 2..at + 4].copy_from_slice(&least);
+        }
     }
 }
 

@@ -133,6 +133,14 @@ impl<'a> TensorView<'a> {
             }
             DType::Q8_0 => quant::dequantize_q8_0(&bytes, out),
             DType::Q4_0 => quant::dequantize_q4_0(&bytes, out),
+            DType::Q4_1 => quant::dequantize_q4_1(&bytes, out),
+            DType::Q5_0 => quant::dequantize_q5_0(&bytes, out),
+            DType::Q5_1 => quant::dequantize_q5_1(&bytes, out),
+            DType::Q2K => quant::dequantize_q2_k(&bytes, out),
+            DType::Q3K => quant::dequantize_q3_k(&bytes, out),
+            DType::Q4K => quant::dequantize_q4_k(&bytes, out),
+            DType::Q5K => quant::dequantize_q5_k(&bytes, out),
+            DType::Q6K => quant::dequantize_q6_k(&bytes, out),
         }
     }
 }

@@ -1,25 +1,36 @@
-//! Q8_0 and Q4_0 against the `gguf` Python package (see `golden/quant/generate.py`), and their round trips.
+//! Block types against the `gguf` Python package (see `golden/quant/generate.py` and `golden/blocks/generate.py`), and the round trips of
+//! those that are written.
 
 use half::f16;
 use llama_weights::quant::{
-    BLOCK, Q4_0_BYTES, Q8_0_BYTES, dequantize_q4_0, dequantize_q8_0, quantize_q4_0, quantize_q8_0,
+    BLOCK, Q4_0_BYTES, Q8_0_BYTES, dequantize_q2_k, dequantize_q3_k, dequantize_q4_0,
+    dequantize_q4_1, dequantize_q4_k, dequantize_q5_0, dequantize_q5_1, dequantize_q5_k,
+    dequantize_q6_k, dequantize_q8_0, quantize_q4_0, quantize_q8_0,
 };
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 
 const GOLDEN: &[u8] = include_bytes!("golden/quant/quant.safetensors");
+const BLOCKS: &[u8] = include_bytes!("golden/blocks/blocks.safetensors");
 
-fn golden_bytes(name: &str) -> Vec<u8> {
-    let file = SafeTensors::deserialize(GOLDEN).expect("the golden file");
+fn bytes_of(file: &[u8], name: &str) -> Vec<u8> {
+    let file = SafeTensors::deserialize(file).expect("the golden file");
     file.tensor(name).expect(name).data().to_vec()
 }
 
-fn golden_floats(name: &str) -> Vec<f32> {
-    let bytes = golden_bytes(name);
+fn floats(bytes: &[u8]) -> Vec<f32> {
     let floats = bytes.chunks_exact(4);
     floats
         .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
         .collect()
+}
+
+fn golden_bytes(name: &str) -> Vec<u8> {
+    bytes_of(GOLDEN, name)
+}
+
+fn golden_floats(name: &str) -> Vec<f32> {
+    floats(&golden_bytes(name))
 }
 
 /// Names the first block that differs: a diff of 40,000 bytes helps nobody.
@@ -56,6 +67,58 @@ fn q4_0_values_equal_gguf_s() {
     let mut found = Vec::new();
     dequantize_q4_0(&golden_bytes("q4_0"), &mut found);
     assert_eq!(found, golden_floats("q4_0_values"));
+}
+
+/// Equal to the bit, the sign of zero aside: numpy and we may differ in whether 0 · −d is made.
+fn assert_values_equal_gguf_s(name: &str, dequantize: fn(&[u8], &mut Vec<f32>)) {
+    let expected = floats(&bytes_of(BLOCKS, &format!("{name}_values")));
+    assert_eq!(expected.len(), 4096);
+    let mut found = vec![7.0];
+    dequantize(&bytes_of(BLOCKS, name), &mut found);
+    assert_eq!(found.len(), expected.len());
+    for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        assert_eq!(found, expected, "{name}: value {i}");
+    }
+}
+
+#[test]
+fn q4_1_values_equal_gguf_s() {
+    assert_values_equal_gguf_s("q4_1", dequantize_q4_1);
+}
+
+#[test]
+fn q5_0_values_equal_gguf_s() {
+    assert_values_equal_gguf_s("q5_0", dequantize_q5_0);
+}
+
+#[test]
+fn q5_1_values_equal_gguf_s() {
+    assert_values_equal_gguf_s("q5_1", dequantize_q5_1);
+}
+
+#[test]
+fn q2_k_values_equal_gguf_s() {
+    assert_values_equal_gguf_s("q2_k", dequantize_q2_k);
+}
+
+#[test]
+fn q3_k_values_equal_gguf_s() {
+    assert_values_equal_gguf_s("q3_k", dequantize_q3_k);
+}
+
+#[test]
+fn q4_k_values_equal_gguf_s() {
+    assert_values_equal_gguf_s("q4_k", dequantize_q4_k);
+}
+
+#[test]
+fn q5_k_values_equal_gguf_s() {
+    assert_values_equal_gguf_s("q5_k", dequantize_q5_k);
+}
+
+#[test]
+fn q6_k_values_equal_gguf_s() {
+    assert_values_equal_gguf_s("q6_k", dequantize_q6_k);
 }
 
 #[test]
