@@ -7,7 +7,7 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, lane: TileLane) {
 
 const TILE_ROWS: u32 = 256u;
 
-const TILE_X_ROWS: u32 = 8u;
+const TILE_X_ROWS: u32 = 16u;
 
 const WORKGROUP: u32 = 64u;
 
@@ -22,7 +22,7 @@ fn tile_multiply(group: vec2<u32>, lane: TileLane) {
     let first = group.x * TILE_ROWS + lane.index * 4u;
     let rows = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(matrix.rows - 1u));
     let x_first = group.y * TILE_X_ROWS;
-    let own = min(x_first + lane.place, matrix.x_rows - 1u) * matrix.blocks * 8u;
+    let own = min(x_first + vec2<u32>(lane.place, 8u + lane.place), vec2<u32>(matrix.x_rows - 1u)) * matrix.blocks * 8u;
     var sum0 = vec4<f32>();
     var sum1 = vec4<f32>();
     var sum2 = vec4<f32>();
@@ -31,6 +31,14 @@ fn tile_multiply(group: vec2<u32>, lane: TileLane) {
     var sum5 = vec4<f32>();
     var sum6 = vec4<f32>();
     var sum7 = vec4<f32>();
+    var sum8 = vec4<f32>();
+    var sum9 = vec4<f32>();
+    var sum10 = vec4<f32>();
+    var sum11 = vec4<f32>();
+    var sum12 = vec4<f32>();
+    var sum13 = vec4<f32>();
+    var sum14 = vec4<f32>();
+    var sum15 = vec4<f32>();
     let words = min(matrix.blocks * 8u, 8u);
     for (var block = 0u; block < matrix.blocks; block++) {
         let scale0 = weight_columns_scale(rows.x, block);
@@ -39,15 +47,24 @@ fn tile_multiply(group: vec2<u32>, lane: TileLane) {
         let scale3 = weight_columns_scale(rows.w, block);
         for (var word = 0u; word < words; word++) {
             let w = mat4x4<f32>(weight_columns(rows.x, block, word) * scale0, weight_columns(rows.y, block, word) * scale1, weight_columns(rows.z, block, word) * scale2, weight_columns(rows.w, block, word) * scale3);
-            let columns = x[own + block * 8u + word];
-            sum0 += subgroupBroadcast(columns, 0u) * w;
-            sum1 += subgroupBroadcast(columns, 1u) * w;
-            sum2 += subgroupBroadcast(columns, 2u) * w;
-            sum3 += subgroupBroadcast(columns, 3u) * w;
-            sum4 += subgroupBroadcast(columns, 4u) * w;
-            sum5 += subgroupBroadcast(columns, 5u) * w;
-            sum6 += subgroupBroadcast(columns, 6u) * w;
-            sum7 += subgroupBroadcast(columns, 7u) * w;
+            let lower = x[own.x + block * 8u + word];
+            sum0 += subgroupBroadcast(lower, 0u) * w;
+            sum1 += subgroupBroadcast(lower, 1u) * w;
+            sum2 += subgroupBroadcast(lower, 2u) * w;
+            sum3 += subgroupBroadcast(lower, 3u) * w;
+            sum4 += subgroupBroadcast(lower, 4u) * w;
+            sum5 += subgroupBroadcast(lower, 5u) * w;
+            sum6 += subgroupBroadcast(lower, 6u) * w;
+            sum7 += subgroupBroadcast(lower, 7u) * w;
+            let upper = x[own.y + block * 8u + word];
+            sum8 += subgroupBroadcast(upper, 0u) * w;
+            sum9 += subgroupBroadcast(upper, 1u) * w;
+            sum10 += subgroupBroadcast(upper, 2u) * w;
+            sum11 += subgroupBroadcast(upper, 3u) * w;
+            sum12 += subgroupBroadcast(upper, 4u) * w;
+            sum13 += subgroupBroadcast(upper, 5u) * w;
+            sum14 += subgroupBroadcast(upper, 6u) * w;
+            sum15 += subgroupBroadcast(upper, 7u) * w;
         }
     }
     tile_write(x_first, first, sum0);
@@ -58,6 +75,14 @@ fn tile_multiply(group: vec2<u32>, lane: TileLane) {
     tile_write(x_first + 5u, first, sum5);
     tile_write(x_first + 6u, first, sum6);
     tile_write(x_first + 7u, first, sum7);
+    tile_write(x_first + 8u, first, sum8);
+    tile_write(x_first + 9u, first, sum9);
+    tile_write(x_first + 10u, first, sum10);
+    tile_write(x_first + 11u, first, sum11);
+    tile_write(x_first + 12u, first, sum12);
+    tile_write(x_first + 13u, first, sum13);
+    tile_write(x_first + 14u, first, sum14);
+    tile_write(x_first + 15u, first, sum15);
 }
 
 fn tile_write(x_row: u32, row: u32, sums: vec4<f32>) {
@@ -92,8 +117,8 @@ var<storage, read> weight_data: array<u32>;
 var<storage, read> weight_scales: array<u32>;
 
 fn weight_bytes(word: u32) -> vec4<f32> {
-    let moved = (vec4<u32>(word ^ 2155905152u) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
-    return bitcast<vec4<f32>>(moved | vec4<u32>(1258291200u)) - vec4<f32>(8388736.0);
+    let bytes = bitcast<i32>(word);
+    return vec4<f32>(vec4<i32>(bytes << 24u, bytes << 16u, bytes << 8u, bytes) >> vec4<u32>(24u));
 }
 
 fn weight_scale(row: u32, block: u32) -> f32 {

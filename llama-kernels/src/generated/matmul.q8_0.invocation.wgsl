@@ -82,8 +82,8 @@ var<storage, read> weight_data: array<vec4<u32>>;
 var<storage, read> weight_scales: array<u32>;
 
 fn weight_bytes(word: u32) -> vec4<f32> {
-    let moved = (vec4<u32>(word ^ 2155905152u) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
-    return bitcast<vec4<f32>>(moved | vec4<u32>(1258291200u)) - vec4<f32>(8388736.0);
+    let bytes = bitcast<i32>(word);
+    return vec4<f32>(vec4<i32>(bytes << 24u, bytes << 16u, bytes << 8u, bytes) >> vec4<u32>(24u));
 }
 
 fn weight_scale(row: u32, block: u32) -> f32 {

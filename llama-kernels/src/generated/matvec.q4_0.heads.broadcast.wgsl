@@ -20,7 +20,7 @@ fn matvec(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
     }
 }
 
-const WORKGROUP: u32 = 64u;
+const WORKGROUP: u32 = 32u;
 
 struct SplitLane {
     @builtin(local_invocation_index)

@@ -6,9 +6,9 @@ fn matvec(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
     let rows = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(matrix.rows - 1u));
     var sums = vec4<f32>();
     var squares = 0.0;
-    for (var half = 0u; half < matrix.blocks * 2u; half++) {
-        let columns = operand_half_shared(group.z, half, place, &squares);
-        sums += vec4<f32>(weight_dot_half(rows.x, half, columns), weight_dot_half(rows.y, half, columns), weight_dot_half(rows.z, half, columns), weight_dot_half(rows.w, half, columns));
+    for (var block = split_member(lane); block < matrix.blocks; block += SPLIT_TEAM) {
+        let columns = operand_block_shared(group.z, block, place, &squares);
+        sums += vec4<f32>(weight_dot_block(rows.x, block, columns), weight_dot_block(rows.y, block, columns), weight_dot_block(rows.z, block, columns), weight_dot_block(rows.w, block, columns));
     }
     sums = split_sum4(sums, lane);
     if NORM {
@@ -20,12 +20,14 @@ fn matvec(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
     }
 }
 
-const WORKGROUP: u32 = 64u;
+const WORKGROUP: u32 = 32u;
 
 struct SplitLane {
     @builtin(local_invocation_index)
     index: u32
 }
+
+const SPLIT_TEAM: u32 = 1u;
 
 fn split_unit(group: u32, lane: SplitLane) -> u32 {
     return group * WORKGROUP + lane.index;
@@ -62,14 +64,13 @@ var<storage, read> norm_scale: array<vec4<f32>>;
 
 override NORM: bool = false;
 
-fn operand_half_shared(x_row: u32, half: u32, place: u32, squares: ptr<function, f32>) -> array<vec4<f32>, 4> {
-    let word = half * 4u + place % 4u;
-    var own = x[x_row * matrix.blocks * 8u + word];
+fn operand_block_shared(x_row: u32, block: u32, place: u32, squares: ptr<function, f32>) -> array<vec4<f32>, 8> {
+    var own = x[(x_row * matrix.blocks + block) * 8u + place];
     if NORM {
-        *squares += 0.5 * dot(own, own);
-        own *= norm_scale[word];
+        *squares += dot(own, own);
+        own *= norm_scale[block * 8u + place];
     }
-    return array<vec4<f32>, 4>(subgroupBroadcast(own, 0u), subgroupBroadcast(own, 1u), subgroupBroadcast(own, 2u), subgroupBroadcast(own, 3u));
+    return array<vec4<f32>, 8>(subgroupBroadcast(own, 0u), subgroupBroadcast(own, 1u), subgroupBroadcast(own, 2u), subgroupBroadcast(own, 3u), subgroupBroadcast(own, 4u), subgroupBroadcast(own, 5u), subgroupBroadcast(own, 6u), subgroupBroadcast(own, 7u));
 }
 
 fn operand_factor(squares: f32) -> f32 {
@@ -83,14 +84,22 @@ var<storage, read> x: array<vec4<f32>>;
 var<storage, read_write> out: array<f32>;
 
 @group(0) @binding(10)
-var<storage, read> weight_data: array<vec2<u64>>;
+var<storage, read> weight_data: array<vec4<u64>>;
 
 @group(0) @binding(11)
 var<storage, read> weight_scales: array<u32>;
 
 fn weight_bytes(word: u32) -> vec4<f32> {
-    let moved = (vec4<u32>(word ^ 2155905152u) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
-    return bitcast<vec4<f32>>(moved | vec4<u32>(1258291200u)) - vec4<f32>(8388736.0);
+    let bytes = bitcast<i32>(word);
+    return vec4<f32>(vec4<i32>(bytes << 24u, bytes << 16u, bytes << 8u, bytes) >> vec4<u32>(24u));
+}
+
+fn weight_low(word: u64) -> vec4<f32> {
+    return weight_bytes(u32(word));
+}
+
+fn weight_high(word: u64) -> vec4<f32> {
+    return weight_bytes(u32(word >> 32u));
 }
 
 fn weight_scale(row: u32, block: u32) -> f32 {
@@ -99,11 +108,11 @@ fn weight_scale(row: u32, block: u32) -> f32 {
     return select(pair.x, pair.y, (at & 1u) == 1u);
 }
 
-fn weight_dot_half(row: u32, half: u32, x: array<vec4<f32>, 4>) -> f32 {
-    let a = weight_data[row * matrix.blocks * 2u + half];
-    let even = dot(weight_bytes(u32(a.x)), x[0]) + dot(weight_bytes(u32(a.y)), x[2]);
-    let odd = dot(weight_bytes(u32(a.x >> 32u)), x[1]) + dot(weight_bytes(u32(a.y >> 32u)), x[3]);
-    return (even + odd) * weight_scale(row, half / 2u);
+fn weight_dot_block(row: u32, block: u32, x: array<vec4<f32>, 8>) -> f32 {
+    let a = weight_data[row * matrix.blocks + block];
+    let first = dot(weight_low(a.x), x[0]) + dot(weight_high(a.x), x[1]) + dot(weight_low(a.y), x[2]) + dot(weight_high(a.y), x[3]);
+    let last = dot(weight_low(a.z), x[4]) + dot(weight_high(a.z), x[5]) + dot(weight_low(a.w), x[6]) + dot(weight_high(a.w), x[7]);
+    return (first + last) * weight_scale(row, block);
 }
 
 @group(0) @binding(15)
