@@ -5,6 +5,7 @@
 
 mod bench;
 mod device;
+mod hub;
 mod prompt;
 mod sampling;
 mod shape;
@@ -12,6 +13,7 @@ mod values;
 
 pub(crate) use bench::BenchArgs;
 pub(crate) use device::{AdapterArgs, DeviceArgs, Dtype, KvDtype};
+pub(crate) use hub::{ModelsAction, ModelsArgs, PullArgs, RemoveArgs};
 pub(crate) use prompt::PromptArgs;
 pub(crate) use sampling::SamplingArgs;
 pub(crate) use shape::Shape;
@@ -81,6 +83,16 @@ pub(crate) enum Command {
     ///
     /// Opens the checkpoint as a run would, with the same errors, but needs no adapter and no tokenizer.
     Inspect(InspectArgs),
+    /// Fetch a model from the Hugging Face Hub.
+    ///
+    /// Fetches what a run needs into the Hub's cache, which Hugging Face's own programs use too, and prints the directory.
+    /// What is there is not fetched again, and what broke off is resumed. HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_TOKEN_PATH,
+    /// HF_ENDPOINT and HF_HUB_OFFLINE are obeyed. Needs a program built with the feature `hub`, as releases are.
+    Pull(PullArgs),
+    /// Models in the Hugging Face Hub's cache.
+    ///
+    /// Lists repository, revision, size and format: each of them answers to --model ORG/NAME, or ORG/NAME@REVISION.
+    Models(ModelsArgs),
     /// Adapters, limits, features, kernels, and what is missing.
     ///
     /// Exits with 6 where no adapter works.
@@ -231,11 +243,11 @@ pub(crate) struct ManArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelArgs {
-    /// A Hugging Face directory; without it the built-in demo model
+    /// A Hugging Face directory, or ORG/NAME from the Hub's cache; without it the built-in demo model
     #[arg(
         short,
         long,
-        value_name = "PATH",
+        value_name = "PATH|ORG/NAME",
         env = "LLAMA_MODEL",
         hide_env_values = true
     )]
@@ -284,5 +296,8 @@ fn obey_environment(
         }
         _ => arg,
     };
-    command.mut_subcommands(|sub| sub.mut_args(obey))
+    command.mut_subcommands(|sub| {
+        sub.mut_args(obey)
+            .mut_subcommands(|action| action.mut_args(obey))
+    })
 }

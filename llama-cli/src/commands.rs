@@ -9,6 +9,8 @@ pub(crate) mod doctor;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod man;
+pub(crate) mod models;
+pub(crate) mod pull;
 pub(crate) mod score;
 pub(crate) mod template;
 pub(crate) mod tokenize;

@@ -12,6 +12,10 @@ use crate::interrupt::Interrupted;
 const RUN_TIME: u8 = 1;
 const USAGE: u8 = 2;
 const MODEL_FILE: u8 = 3;
+#[cfg(feature = "hub")]
+const AUTHORISATION: u8 = 4;
+#[cfg(feature = "hub")]
+const NETWORK: u8 = 5;
 const DEVICE: u8 = 6;
 const DISK: u8 = 7;
 
@@ -34,6 +38,18 @@ pub(crate) struct NoAdapter(pub(crate) String);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Disk(pub(crate) String);
+
+/// A server that does not give this to this user: exit code 4.
+#[cfg(feature = "hub")]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Authorisation(pub(crate) String);
+
+/// No network, or a server that does not do what it should: exit code 5.
+#[cfg(feature = "hub")]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Network(pub(crate) String);
 
 /// An error that makes the process exit with 2: `bail!(usage("…"))`.
 pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
@@ -98,6 +114,12 @@ fn is_closed_pipe(cause: &(dyn StdError + 'static)) -> bool {
 
 /// The exit code that one cause of an error stands for, if it stands for one.
 fn code(cause: &(dyn StdError + 'static)) -> Option<u8> {
+    #[cfg(feature = "hub")]
+    if cause.is::<Authorisation>() {
+        return Some(AUTHORISATION);
+    } else if cause.is::<Network>() {
+        return Some(NETWORK);
+    }
     if cause.is::<Usage>() {
         Some(USAGE)
     } else if cause.is::<BadModel>()

@@ -12,6 +12,7 @@ mod engine;
 mod escape;
 mod failure;
 mod fault;
+mod hub;
 mod interrupt;
 mod lines;
 mod logits_file;
@@ -23,6 +24,7 @@ mod pipeline_file;
 mod progress;
 mod prompt;
 mod sampling;
+mod size;
 mod source;
 mod startup;
 
@@ -55,6 +57,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Detokenize(args) => commands::detokenize::run(args),
         Command::Template(args) => commands::template::run(args),
         Command::Inspect(args) => commands::inspect::run(args),
+        Command::Pull(args) => commands::pull::run(args),
+        Command::Models(args) => commands::models::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Bench(args) => commands::bench::run(args, &interrupts),
         Command::Completions(args) => commands::completions::run(args),

@@ -41,6 +41,20 @@ impl Notices {
         }
     }
 
+    /// Whether somebody at a terminal says yes.
+    #[cfg(feature = "hub")]
+    pub(crate) fn asks(self, question: &str) -> bool {
+        if self.quiet || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return false;
+        }
+        // Not to be seen is not to be agreed to.
+        let shown = write!(io::stderr(), "{question}").and_then(|()| io::stderr().flush());
+        let mut answer = String::new();
+        shown.is_ok()
+            && io::stdin().read_line(&mut answer).is_ok()
+            && ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str())
+    }
+
     /// Whether a progress bar may be drawn.
     pub(crate) fn may_draw(self) -> bool {
         !self.quiet

@@ -12,12 +12,18 @@ use tempfile::TempDir;
 use crate::args::{ModelArgs, TemplateFormat};
 use crate::demo;
 use crate::failure::usage;
+use crate::hub;
 use crate::notice::Notices;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     Demo,
     Path(PathBuf),
+    /// In the Hub's cache: its name, and its directory or, of GGUF, its file.
+    Hub {
+        name: String,
+        path: PathBuf,
+    },
 }
 
 /// A checkpoint, and the directory that goes when it is closed.
@@ -37,21 +43,35 @@ impl Deref for Opened {
 }
 
 impl Source {
-    /// The model that the flags name. One line says so where it is the demo model.
-    pub(crate) fn new(args: ModelArgs, notices: Notices) -> Self {
-        match args.model {
-            Some(path) => Self::Path(path),
-            None => {
-                notices.note("no --model given: the built-in demo model answers");
-                Self::Demo
-            }
+    /// The model that the flags name: a path where there is one of that name, else a repository in the Hub's cache. One
+    /// line says so where it is the demo model.
+    pub(crate) fn new(args: ModelArgs, notices: Notices) -> Result<Self> {
+        let Some(model) = args.model else {
+            notices.note("no --model given: the built-in demo model answers");
+            return Ok(Self::Demo);
+        };
+        Ok(match hub::resolve(&model, notices)? {
+            Some(resolved) => Self::Hub {
+                name: resolved.reference.to_string(),
+                path: resolved.path,
+            },
+            None => Self::Path(model),
+        })
+    }
+
+    /// Where its files lie.
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Demo => None,
+            Self::Path(path) | Self::Hub { path, .. } => Some(path),
         }
     }
 
-    /// What a report calls it: the last part of its path.
+    /// What a report calls it: its repository, or the last part of its path.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Demo => "demo".to_owned(),
+            Self::Hub { name, .. } => name.clone(),
             Self::Path(path) => path.file_name().map_or_else(
                 || path.display().to_string(),
                 |name| name.to_string_lossy().into_owned(),
@@ -61,9 +81,9 @@ impl Source {
 
     /// The weights, mapped and checked, with what is odd about them on stderr.
     pub(crate) fn checkpoint(&self, notices: Notices) -> Result<Opened> {
-        let (checkpoint, directory) = match self {
-            Self::Demo => demo::checkpoint()?,
-            Self::Path(path) => (Checkpoint::open(path)?, None),
+        let (checkpoint, directory) = match self.path() {
+            None => demo::checkpoint()?,
+            Some(path) => (Checkpoint::open(path)?, None),
         };
         for warning in checkpoint.warnings() {
             notices.warn(warning);
@@ -75,33 +95,33 @@ impl Source {
     }
 
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
-        Ok(match self {
-            Self::Demo => demo::tokenizer()?,
-            Self::Path(path) => Tokenizer::from_dir(path)?,
+        Ok(match self.path() {
+            None => demo::tokenizer()?,
+            Some(path) => Tokenizer::from_dir(path)?,
         })
     }
 
     /// The tokenizer, or `None` where the model comes without one. A broken one is an error.
     pub(crate) fn tokenizer_if_any(&self) -> Result<Option<Tokenizer>> {
-        match self {
-            Self::Path(path) if !has_tokenizer(path) => Ok(None),
+        match self.path() {
+            Some(path) if !has_tokenizer(path) => Ok(None),
             _ => self.tokenizer().map(Some),
         }
     }
 
     /// The chat format: the one asked for, else Llama 2's own where the model's template is that or none, else the model's.
     pub(crate) fn template(&self, format: Option<TemplateFormat>) -> Result<ChatTemplate> {
-        match (format, self) {
+        match (format, self.path()) {
             (Some(TemplateFormat::Llama2), _) => Ok(ChatTemplate::native()),
-            (None, Self::Demo) => Ok(demo::template()?),
-            (None, Self::Path(path)) => Ok(ChatTemplate::from_dir(path)?),
-            (Some(TemplateFormat::Jinja), source) => {
-                let (template, place) = match source {
-                    Self::Demo => (
+            (None, None) => Ok(demo::template()?),
+            (None, Some(path)) => Ok(ChatTemplate::from_dir(path)?),
+            (Some(TemplateFormat::Jinja), path) => {
+                let (template, place) = match path {
+                    None => (
                         demo::jinja_template()?,
                         "the built-in demo model".to_owned(),
                     ),
-                    Self::Path(path) => (
+                    Some(path) => (
                         ChatTemplate::jinja_from_dir(path)?,
                         path.display().to_string(),
                     ),

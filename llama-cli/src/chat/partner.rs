@@ -36,7 +36,7 @@ pub(crate) struct Partner {
 impl Partner {
     /// Opens the model's files.
     pub(crate) fn new(args: ChatArgs, notices: Notices) -> Result<Self> {
-        let source = Source::new(args.model, notices);
+        let source = Source::new(args.model, notices)?;
         let checkpoint = source.checkpoint(notices)?;
         let opening = Some(Opening::begin(&args.device.adapter)?);
         let tokenizer = source.tokenizer()?;

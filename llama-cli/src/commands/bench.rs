@@ -153,7 +153,7 @@ impl Subject {
         if let Some(shape) = synthetic {
             return Ok(Self::Synthetic(shape));
         }
-        let source = Source::new(args, notices);
+        let source = Source::new(args, notices)?;
         Ok(Self::Opened {
             checkpoint: source.checkpoint(notices)?,
             name: source.name(),

@@ -31,7 +31,7 @@ struct Answer {
 
 pub(crate) fn run(args: DetokenizeArgs) -> Result<()> {
     let notices = Notices::new(&args.output);
-    let tokenizer = Source::new(args.model, notices).tokenizer()?;
+    let tokenizer = Source::new(args.model, notices)?.tokenizer()?;
     let mut output = Output::new();
     if args.jsonl {
         return lines::answer_each(io::stdin().lock(), &mut output, |request| {

@@ -20,7 +20,7 @@ use crate::startup::Startup;
 pub(crate) fn run(args: GenerateArgs, interrupts: &Interrupts) -> Result<()> {
     let notices = Notices::new(&args.output);
     let prompt = Prompt::read(args.prompt, notices)?;
-    let source = Source::new(args.model, notices);
+    let source = Source::new(args.model, notices)?;
     let mut startup = Startup::new();
     let checkpoint = source.checkpoint(notices)?;
     let h = checkpoint.hyperparameters();

@@ -11,6 +11,7 @@ use crate::engine::{self, MOST_CONTEXT};
 use crate::failure::BadModel;
 use crate::notice::Notices;
 use crate::output::Output;
+use crate::size::gibibytes;
 use crate::source::Source;
 
 #[derive(Debug, Serialize)]
@@ -74,7 +75,7 @@ const DTYPES: [(&str, WeightChoice); 5] = [
 
 pub(crate) fn run(args: InspectArgs) -> Result<()> {
     let notices = Notices::new(&args.output);
-    let source = Source::new(args.model, notices);
+    let source = Source::new(args.model, notices)?;
     let mut report = Report::new(&*source.checkpoint(notices)?, args.check);
     if source == Source::Demo {
         // Its file lies inside the program.
@@ -307,12 +308,4 @@ fn generation_config(config: &GenerationConfig) -> Value {
 /// The number that a person wrote: 1e-5, not the f32 nearest to it in full.
 fn shortest(value: f32) -> Option<f64> {
     value.to_string().parse().ok()
-}
-
-fn gibibytes(bytes: u64) -> String {
-    match bytes {
-        0..=0xf_ffff => format!("{:.1} KiB", bytes as f64 / 1024.0),
-        0x10_0000..=0x3fff_ffff => format!("{:.1} MiB", bytes as f64 / (1024.0 * 1024.0)),
-        _ => format!("{:.2} GiB", bytes as f64 / (1024.0 * 1024.0 * 1024.0)),
-    }
 }

@@ -28,7 +28,7 @@ struct Scores {
 pub(crate) fn run(args: ScoreArgs, interrupts: &Interrupts) -> Result<()> {
     let notices = Notices::new(&args.output);
     let prompt = Prompt::read(args.prompt, notices)?;
-    let source = Source::new(args.model, notices);
+    let source = Source::new(args.model, notices)?;
     let checkpoint = source.checkpoint(notices)?;
     let opening = Opening::begin(&args.device.adapter)?;
     let h = checkpoint.hyperparameters();

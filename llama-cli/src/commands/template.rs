@@ -39,7 +39,7 @@ impl<'a> From<&'a Segment> for Part<'a> {
 }
 
 pub(crate) fn run(args: TemplateArgs) -> Result<()> {
-    let source = Source::new(args.model, Notices::new(&args.output));
+    let source = Source::new(args.model, Notices::new(&args.output))?;
     let messages = parse_messages(&prompt::read_input(&args.messages)?)?;
     let segments = source
         .template(args.format)?

@@ -27,7 +27,7 @@ struct Answer {
 
 pub(crate) fn run(args: TokenizeArgs) -> Result<()> {
     let notices = Notices::new(&args.output);
-    let tokenizer = Source::new(args.model, notices).tokenizer()?;
+    let tokenizer = Source::new(args.model, notices)?.tokenizer()?;
     let encode = |text: &str| encode(&tokenizer, text, !args.no_bos, args.parse_special);
     let mut output = Output::new();
     if args.jsonl {
