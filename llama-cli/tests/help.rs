@@ -4,7 +4,7 @@ mod program;
 
 use program::program;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 13] = [
     "generate",
     "chat",
     "score",
@@ -12,6 +12,8 @@ const COMMANDS: [&str; 11] = [
     "detokenize",
     "template",
     "inspect",
+    "pull",
+    "models",
     "doctor",
     "bench",
     "completions",
@@ -28,6 +30,7 @@ fn help_of_every_command() {
     for command in COMMANDS {
         insta::assert_snapshot!(command, program([command, "--help"]).run().ok());
     }
+    insta::assert_snapshot!("models_rm", program(["models", "rm", "--help"]).run().ok());
 }
 
 #[test]

@@ -29,14 +29,26 @@ pub(crate) fn program<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Pro
     let mut command = Command::new(env!("CARGO_BIN_EXE_llama-cli"));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("LLAMA_")
-            || ["NO_COLOR", "CLICOLOR_FORCE", "COLUMNS"].contains(&text.as_ref())
+        if ["LLAMA_", "HF_", "HUGGING"]
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+            || text.to_ascii_lowercase().ends_with("_proxy")
+            || [
+                "NO_COLOR",
+                "CLICOLOR_FORCE",
+                "COLUMNS",
+                "SSL_CERT_FILE",
+                "TRANSFORMERS_OFFLINE",
+            ]
+            .contains(&text.as_ref())
         {
             command.env_remove(&name);
         }
     }
-    // Tests leave the user's cache directory alone.
+    // Tests leave the user's cache directories alone, and no test asks a real host.
     command.env("LLAMA_NO_PIPELINE_CACHE", "1");
+    command.env("HF_HOME", std::env::temp_dir().join("no cache of the Hub"));
+    command.env("HF_ENDPOINT", "http://127.0.0.1:1");
     // Mesa asks libwayland, which complains on stderr where this is not set.
     command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
     command
@@ -68,6 +80,41 @@ impl Program {
 
     pub(crate) fn model(mut self, path: impl AsRef<Path>) -> Self {
         self.command.arg("--model").arg(path.as_ref());
+        self
+    }
+
+    /// For what a test wants of the process itself.
+    pub(crate) fn command(&mut self) -> &mut Command {
+        &mut self.command
+    }
+
+    /// Started by a shell, which does `first` before it becomes the program.
+    pub(crate) fn in_shell(self, first: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("{first}; exec \"$0\" \"$@\"")])
+            .arg(self.command.get_program());
+        self.by(shell)
+    }
+
+    /// The same run of a copy of the program.
+    pub(crate) fn copied_to(self, copy: &Path) -> Self {
+        self.by(Command::new(copy))
+    }
+
+    fn by(mut self, mut command: Command) -> Self {
+        command
+            .args(self.command.get_args())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        self.command = command;
         self
     }
 
