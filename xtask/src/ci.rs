@@ -206,12 +206,19 @@ fn steps() -> Result<Vec<Step>> {
         name: format!("example {package}/{name}"),
         work: Work::Example { package, name },
     }));
+    steps.push(own(
+        "the demo model answers",
+        smoke::AGAIN,
+        smoke::demo_model_answers,
+    ));
+    if installed::c_compiler() {
+        steps.extend(hub());
+    } else {
+        eprintln!(
+            "not checked: the feature hub of llama-cli (to check it, install a C compiler, or name one in CC)"
+        );
+    }
     steps.extend([
-        own(
-            "the demo model answers",
-            smoke::AGAIN,
-            smoke::demo_model_answers,
-        ),
         own("packages", packages::AGAIN, packages::verify),
         cargo(
             "tests",
@@ -219,6 +226,48 @@ fn steps() -> Result<Vec<Step>> {
         ),
     ]);
     Ok(steps)
+}
+
+/// The feature that needs a C compiler. Of the whole workspace, so that nothing but llama-cli is compiled for it.
+fn hub() -> [Step; 2] {
+    const FEATURE: [&str; 4] = ["--workspace", "--features", "llama-cli/hub", "--locked"];
+    let [workspace, features, hub, locked] = FEATURE;
+    [
+        cargo(
+            "lints of pull",
+            [
+                "clippy",
+                workspace,
+                features,
+                hub,
+                locked,
+                "--all-targets",
+                "--",
+                "--deny",
+                "warnings",
+            ],
+        ),
+        cargo(
+            "pull",
+            [
+                "test",
+                workspace,
+                features,
+                hub,
+                locked,
+                "--bin",
+                "llama-cli",
+                "--test",
+                "hub",
+                "--test",
+                "models",
+                "--",
+                // They wait for servers rather than work.
+                "--test-threads",
+                "16",
+            ],
+        ),
+    ]
 }
 
 /// Every example of the workspace, by package.

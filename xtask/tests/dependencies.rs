@@ -180,10 +180,42 @@ fn nothing_in_the_default_tree_needs_a_c_compiler() {
     );
 }
 
+/// A C compiler and nothing else: no cmake, no system library.
+#[test]
+fn the_hub_needs_a_c_compiler_at_most() {
+    let tree = tree(&[
+        "--workspace",
+        "--features",
+        "llama-cli/hub",
+        "--edges",
+        "normal,build",
+        "--target",
+        "all",
+    ]);
+    let needs_c = |name: &str| {
+        C_TOOLS.contains(&name) || (name.ends_with("-sys") && !DECLARATIONS.contains(&name))
+    };
+    let found: Vec<&String> = tree.keys().filter(|name| needs_c(name)).collect();
+    assert_eq!(found, ["cc"]);
+    let client: Vec<&str> = ["ureq", "hf-hub", "reqwest", "tokio", "openssl"]
+        .into_iter()
+        .filter(|name| tree.contains_key(*name))
+        .collect();
+    assert_eq!(client, ["ureq"], "one HTTP client, without a runtime");
+}
+
 /// `rust-version` promises what the dependencies ask for, no more and no less.
 #[test]
 fn rust_version_is_the_highest_that_a_dependency_asks_for() {
-    let tree = tree(&["--workspace", "--edges", "normal,build", "--target", "all"]);
+    let tree = tree(&[
+        "--workspace",
+        "--features",
+        "llama-cli/hub",
+        "--edges",
+        "normal,build",
+        "--target",
+        "all",
+    ]);
     let ours: BTreeSet<&str> = MAY_KNOW.iter().map(|(name, _)| *name).collect();
     let mut highest = BTreeMap::new();
     for package in workspace::packages() {
