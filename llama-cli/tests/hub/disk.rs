@@ -125,7 +125,14 @@ mod read_only {
         if rustix::process::getuid().is_root() {
             let copy = folder.join("llama-cli");
             if !copy.exists() {
-                fs::copy(env!("CARGO_BIN_EXE_llama-cli"), &copy).expect("copied");
+                // By another process: one of this one's children could hold the copy open for writing, and
+                // then it could not be run.
+                let program = env!("CARGO_BIN_EXE_llama-cli");
+                let copied = std::process::Command::new("cp")
+                    .arg(program)
+                    .arg(&copy)
+                    .status();
+                assert!(copied.expect("cp runs").success());
                 allow(&copy, 0o755);
             }
             program = program.copied_to(&copy);

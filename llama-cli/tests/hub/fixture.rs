@@ -214,10 +214,12 @@ impl Hub {
         assert!(!self.folder().join("refs/main").exists(), "{name}: a ref");
     }
 
-    /// The program until the incomplete file has some bytes.
+    /// The program, once the incomplete file has gained some bytes.
     pub(crate) fn started(&self, name: &str, program: Program) -> Child {
+        let bytes = || fs::metadata(self.incomplete(name)).map_or(0, |file| file.len());
+        let before = bytes();
         let child = program.start();
-        let begun = || fs::metadata(self.incomplete(name)).is_ok_and(|file| file.len() > 0);
+        let begun = || bytes() > before;
         let mut waits = 0..1000;
         while !begun() && waits.next().is_some() {
             std::thread::sleep(std::time::Duration::from_millis(10));
