@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::format::safetensors::HeaderFault;
+use crate::format::torch_archive::ArchiveFault;
 
 /// Missing shards are all listed, since each must be fetched; only an index that no tool wrote has more than this.
 const SHARDS_LISTED: usize = 1000;
@@ -27,8 +28,8 @@ pub enum Error {
     },
     /// Nothing there is a known format.
     #[error(
-        "{}: expected a directory with config.json and model.safetensors (or model.safetensors.index.json), found {found}; \
-         give the directory of a Hugging Face checkpoint", path.display()
+        "{}: expected a directory with config.json and model.safetensors or pytorch_model.bin (or their index.json), or one with \
+         params.json and consolidated.00.pth, found {found}; give the directory of a checkpoint", path.display()
     )]
     UnknownFormat {
         /// What was opened.
@@ -45,6 +46,14 @@ pub enum Error {
         format: &'static str,
         /// How to get a readable checkpoint.
         advice: &'static str,
+    },
+    /// A file of a checkpoint that is a directory.
+    #[error("{}: expected the directory of a checkpoint, found one file of it, {found}; give the directory that it lies in", path.display())]
+    OneFile {
+        /// What was opened.
+        path: PathBuf,
+        /// What the file is.
+        found: &'static str,
     },
     /// A JSON file that no model needs to be so long.
     #[error("{}: expected at most {limit} bytes, found {found}; this is not the file it is named after", path.display())]
@@ -85,6 +94,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         fault: HeaderFault,
+    },
+    /// A PyTorch archive that is damaged, hostile or of another format.
+    #[error("{}: {fault}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        fault: ArchiveFault,
     },
     /// Files that the index names are not there.
     #[error(
@@ -159,6 +176,51 @@ pub enum Error {
         expected: Vec<usize>,
         /// The shape in the file.
         found: Vec<usize>,
+    },
+    /// Shards that cut a size unevenly.
+    #[error(
+        "{}: {}: expected a size that {shards} shards divide, found {size}; \
+         the shards are not of this checkpoint, download them again", path.display(), Excerpt(tensor)
+    )]
+    UnevenShards {
+        /// The directory.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// How many shards there are.
+        shards: usize,
+        /// The size that they should share.
+        size: usize,
+    },
+    /// The parts of one tensor are stored in different types.
+    #[error(
+        "{}: {}: expected {expected} as in {}, found {found}; the shards are of different checkpoints, download them again",
+        path.display(), Excerpt(tensor), Excerpt(first)
+    )]
+    ShardTypes {
+        /// The shard that differs.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The type in the first shard.
+        expected: String,
+        /// The first shard.
+        first: String,
+        /// The type in this shard.
+        found: String,
+    },
+    /// Many tensors are views of the same bytes.
+    #[error(
+        "{}: expected tensors of at most twice the files' {files} bytes, found {found}: many are views of the same storage; \
+         save the checkpoint anew, or take it from a source you trust", path.display()
+    )]
+    Repetition {
+        /// The directory.
+        path: PathBuf,
+        /// Bytes of all files.
+        files: u64,
+        /// Bytes of all tensors.
+        found: u64,
     },
     /// A tensor stored in a type that cannot be read.
     #[error(

@@ -3,8 +3,13 @@
 //! Names of tensors as strings, and the order of query and key rows in each format, exist only in this folder.
 
 mod assign;
+mod fields;
 pub(crate) mod huggingface;
+mod json;
+mod meta;
+pub(crate) mod pickle;
 pub(crate) mod safetensors;
+pub(crate) mod torch_archive;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -12,14 +17,17 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::error::Excerpt;
+use crate::mapping::Mapping;
 use crate::{Checkpoint, Error};
 
 /// What a checkpoint was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// A directory with `config.json` and safetensors files.
+    /// A directory with `config.json` and safetensors files, or PyTorch's older `.bin` files.
     HuggingFace,
+    /// A directory with `params.json` and `consolidated.NN.pth`, as Meta distributes.
+    Meta,
     /// Random weights, no file.
     Synthetic,
 }
@@ -28,19 +36,21 @@ impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Format::HuggingFace => "Hugging Face directory",
+            Format::Meta => "Meta directory",
             Format::Synthetic => "synthetic weights",
         })
     }
 }
 
-const CONVERT_PICKLE: &str = "convert the checkpoint to safetensors with transformers' save_pretrained, or download that form";
 const CONVERT_GGUF: &str = "give the Hugging Face directory that the file was made from";
 
 /// Tells formats apart by what lies at `path`, and opens the checkpoint.
 pub(crate) fn open(path: &Path) -> Result<Checkpoint, Error> {
     let metadata = std::fs::metadata(path).map_err(|source| Error::io(path, source))?;
     if metadata.is_dir() {
-        open_directory(path)
+        let checkpoint = open_directory(path)?;
+        refuse_repetition(path, &checkpoint)?;
+        Ok(checkpoint)
     } else {
         Err(refuse_file(path, metadata.is_file())?)
     }
@@ -54,7 +64,6 @@ fn open_directory(path: &Path) -> Result<Checkpoint, Error> {
                 .collect::<Result<Vec<_>, _>>()
         })
         .map_err(|source| Error::io(path, source))?;
-    let has = |name: &str| names.iter().any(|other| other == name);
     let has_extension = |extension: &str| {
         let matches = |name: &&OsString| Path::new(name).extension() == Some(extension.as_ref());
         names.iter().find(matches).is_some()
@@ -66,20 +75,34 @@ fn open_directory(path: &Path) -> Result<Checkpoint, Error> {
             advice,
         })
     };
-    if has(huggingface::SINGLE) || has(huggingface::INDEX) {
-        huggingface::open(path)
+    if let Some(container) = huggingface::Container::find(&names) {
+        huggingface::open(path, container)
+    } else if meta::is_directory_of(&names) {
+        meta::open(path)
     } else if has_extension("gguf") {
         not_read_yet("a GGUF file", CONVERT_GGUF)
-    } else if has_extension("pth") || has("params.json") {
-        not_read_yet("Meta's consolidated.*.pth", CONVERT_PICKLE)
-    } else if has_extension("bin") && has(huggingface::CONFIG) {
-        not_read_yet("PyTorch's pytorch_model.bin", CONVERT_PICKLE)
     } else {
         Err(Error::UnknownFormat {
             path: path.to_owned(),
             found: listing(names),
         })
     }
+}
+
+/// Views of one storage could make a model of any size out of a small file. One tensor may well be two: an output matrix is often
+/// the embedding.
+fn refuse_repetition(path: &Path, checkpoint: &Checkpoint) -> Result<(), Error> {
+    let length = |file: &Mapping| file.bytes().len() as u64;
+    let files: u64 = checkpoint.files.iter().map(length).sum();
+    let found = checkpoint.weight_bytes();
+    if found > files.saturating_mul(2) {
+        return Err(Error::Repetition {
+            path: path.to_owned(),
+            files,
+            found,
+        });
+    }
+    Ok(())
 }
 
 /// The error for a path that is a file: which one, the first bytes tell. `Err` is a file that cannot be read.
@@ -97,7 +120,10 @@ fn refuse_file(path: &Path, regular: bool) -> Result<Error, Error> {
     };
     Ok(match magic.as_slice() {
         b"GGUF" => not_read_yet("a GGUF file", CONVERT_GGUF),
-        b"PK\x03\x04" => not_read_yet("a PyTorch archive", CONVERT_PICKLE),
+        b"PK\x03\x04" => Error::OneFile {
+            path: path.to_owned(),
+            found: "a PyTorch archive",
+        },
         _ => Error::UnknownFormat {
             path: path.to_owned(),
             found: if regular {

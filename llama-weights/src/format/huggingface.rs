@@ -1,27 +1,25 @@
-//! Hugging Face directories: `config.json`, `generation_config.json`, and `model.safetensors` or an index of shards.
+//! Hugging Face directories: `config.json`, `generation_config.json`, and `model.safetensors`, `pytorch_model.bin` or shards of these.
 //!
 //! Query and key rows are half-split here, which is the order that the crate promises: nothing is permuted.
 
 mod config;
-mod fields;
+mod container;
 mod index;
-mod json;
 mod names;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use self::index::Index;
+use super::Format;
 use super::assign::{Entries, Entry, Naming};
-use super::{Format, safetensors};
 use crate::mapping::Mapping;
 use crate::{Checkpoint, Error, Hyperparameters};
 
+pub(super) use container::Container;
 pub(crate) use names::tensor_name;
 
-pub(super) const CONFIG: &str = "config.json";
-pub(super) const SINGLE: &str = "model.safetensors";
-pub(super) const INDEX: &str = "model.safetensors.index.json";
+const CONFIG: &str = "config.json";
 const GENERATION_CONFIG: &str = "generation_config.json";
 
 /// transformers' names and row order.
@@ -33,7 +31,7 @@ const NAMING: Naming = Naming {
 };
 
 /// Opens a directory that [`super::open`] took for this format.
-pub(super) fn open(directory: &Path) -> Result<Checkpoint, Error> {
+pub(super) fn open(directory: &Path, container: Container) -> Result<Checkpoint, Error> {
     let mut warnings = Vec::new();
     let config = config::read(&directory.join(CONFIG), &mut warnings)?;
     let h = config.hyperparameters;
@@ -47,12 +45,10 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, Error> {
     } else {
         None
     };
-    // A dangling link to the single file is that file's error, not the index's.
-    let only_index = directory.join(INDEX).exists() && !directory.join(SINGLE).exists();
-    let weights = if only_index {
-        sharded(directory, &h, &mut warnings)?
+    let weights = if container.is_sharded(directory) {
+        sharded(directory, container, &h, &mut warnings)?
     } else {
-        single(directory)?
+        single(directory, container)?
     };
     let (files, tensors) = weights.assign(&NAMING, &h, &mut warnings)?;
     Ok(Checkpoint {
@@ -66,8 +62,8 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, Error> {
     })
 }
 
-fn single(directory: &Path) -> Result<Entries<'_>, Error> {
-    let (file, entries) = safetensors::open(&directory.join(SINGLE), 0)?;
+fn single(directory: &Path, container: Container) -> Result<Entries<'_>, Error> {
+    let (file, entries) = container.open(&directory.join(container.single()), 0)?;
     let by_name = |entry: Entry| (entry.name.clone(), entry);
     Ok(Entries {
         path: directory,
@@ -78,10 +74,11 @@ fn single(directory: &Path) -> Result<Entries<'_>, Error> {
 
 fn sharded<'a>(
     directory: &'a Path,
+    container: Container,
     h: &Hyperparameters,
     warnings: &mut Vec<String>,
 ) -> Result<Entries<'a>, Error> {
-    let path = directory.join(INDEX);
+    let path = directory.join(container.index());
     let index = Index::read(&path)?;
     let shards = index.shards();
     let missing: Vec<String> = shards
@@ -102,10 +99,11 @@ fn sharded<'a>(
         files: Vec::new(),
         by_name: BTreeMap::new(),
     };
-    let mut bytes = 0u64;
+    let mut bytes = Some(0);
     for shard in &shards {
-        let (file, entries) = safetensors::open(&directory.join(shard), weights.files.len())?;
-        bytes += safetensors::data_bytes(&file);
+        let (file, entries) = container.open(&directory.join(shard), weights.files.len())?;
+        let counted = container.data_bytes(&file, &entries);
+        bytes = bytes.zip(counted).map(|(all, more)| all + more);
         weights.files.push(file);
         for entry in entries {
             let name = entry.name.clone();
@@ -122,7 +120,7 @@ fn sharded<'a>(
             }
         }
     }
-    if let Some(total) = index.total_size {
+    if let (Some(total), Some(bytes)) = (index.total_size, bytes) {
         if total != bytes as f64 {
             warnings.push(format!(
                     "{}: metadata.total_size: expected {bytes}, the bytes of all shards, found {total}; ignored",

@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use super::fields::Fields;
 use crate::error::Excerpt;
+use crate::format::fields::Fields;
 use crate::hyperparameters::limit;
 use crate::{DType, Error, GenerationConfig, Hyperparameters, RopeScaling};
 

@@ -1,4 +1,4 @@
-//! `model.safetensors.index.json`: which shard holds which tensor.
+//! `model.safetensors.index.json` and `pytorch_model.bin.index.json`: which shard holds which tensor.
 //!
 //! Shard names come from the file and are joined to a path, so only plain names of files in the same directory pass.
 
@@ -7,9 +7,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::json::{self, Pairs};
 use crate::Error;
 use crate::error::Excerpt;
+use crate::format::json::{self, Pairs};
 
 /// 70B's index has 66 KB.
 const LIMIT: u64 = 16 << 20;
