@@ -2,9 +2,8 @@
 
 use crate::fixture::{Directory, absent, refusal};
 
-const WANTED: &str =
-    "expected a directory with config.json and model.safetensors (or model.safetensors.index.json)";
-const PICKLE: &str = "convert the checkpoint to safetensors with transformers' save_pretrained, or download that form";
+const WANTED: &str = "expected a directory with config.json and model.safetensors or pytorch_model.bin (or their index.json), \
+                      or one with params.json and consolidated.00.pth";
 
 #[test]
 fn nothing_there() {
@@ -24,9 +23,7 @@ fn nothing_there() {
 fn an_empty_directory() {
     assert_eq!(
         Directory::empty().refusal(),
-        format!(
-            "DIR: {WANTED}, found an empty directory; give the directory of a Hugging Face checkpoint"
-        )
+        format!("DIR: {WANTED}, found an empty directory; give the directory of a checkpoint")
     );
 }
 
@@ -40,7 +37,7 @@ fn a_directory_of_other_things() {
         directory.refusal(),
         format!(
             "DIR: {WANTED}, found a directory with \"a.txt\", \"b.txt\", \"c.txt\", \"config.json\" and 1 more entries; \
-             give the directory of a Hugging Face checkpoint"
+             give the directory of a checkpoint"
         )
     );
 }
@@ -53,32 +50,6 @@ fn a_directory_of_gguf() {
         directory.refusal(),
         "DIR: expected safetensors, found a GGUF file, which is not read yet; \
          give the Hugging Face directory that the file was made from"
-    );
-}
-
-#[test]
-fn a_directory_of_meta_s() {
-    let directory = Directory::empty();
-    directory.write("consolidated.00.pth", "PK");
-    directory.write("params.json", "{}");
-    assert_eq!(
-        directory.refusal(),
-        format!(
-            "DIR: expected safetensors, found Meta's consolidated.*.pth, which is not read yet; {PICKLE}"
-        )
-    );
-}
-
-#[test]
-fn a_directory_of_pickled_weights() {
-    let directory = Directory::good();
-    directory.remove("model.safetensors");
-    directory.write("pytorch_model.bin", "PK");
-    assert_eq!(
-        directory.refusal(),
-        format!(
-            "DIR: expected safetensors, found PyTorch's pytorch_model.bin, which is not read yet; {PICKLE}"
-        )
     );
 }
 
@@ -98,7 +69,7 @@ fn a_file_is_told_by_its_first_bytes() {
     assert_eq!(
         refusal(&archive).to_string(),
         format!(
-            "{}: expected safetensors, found a PyTorch archive, which is not read yet; {PICKLE}",
+            "{}: expected the directory of a checkpoint, found one file of it, a PyTorch archive; give the directory that it lies in",
             archive.display()
         )
     );
@@ -106,7 +77,7 @@ fn a_file_is_told_by_its_first_bytes() {
     assert_eq!(
         refusal(&single).to_string(),
         format!(
-            "{}: {WANTED}, found a file; give the directory of a Hugging Face checkpoint",
+            "{}: {WANTED}, found a file; give the directory of a checkpoint",
             single.display()
         )
     );

@@ -1,5 +1,5 @@
 //! Opening directories: what a good one gives, and bad input by name. Every item of the groups safetensors, index and shards,
-//! and config.json is one test that asserts the whole sentence; each refusal is also held to 2 s and 64 MiB.
+//! config.json and .pth is one test that asserts the whole sentence; each refusal is also held to 2 s and 64 MiB.
 
 mod checkpoint;
 mod config;
@@ -9,3 +9,4 @@ mod generation_config;
 mod index;
 mod mutation;
 mod safetensors;
+mod torch;
