@@ -243,7 +243,7 @@ pub(crate) struct ManArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelArgs {
-    /// A Hugging Face directory, or ORG/NAME from the Hub's cache; without it the built-in demo model
+    /// A Hugging Face or Meta directory, or ORG/NAME from the Hub's cache; without it the built-in demo model
     #[arg(
         short,
         long,

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 use llama_chat_template::Segment;
 use llama_tokenizer::Tokenizer;
+use llama_weights::{Checkpoint, Format};
 
 use crate::args::PromptArgs;
 use crate::failure::{BadModel, usage};
@@ -128,6 +129,21 @@ pub(crate) fn known_to_model(ids: &[u32], vocab_size: usize) -> Result<()> {
         .into()),
         None => Ok(()),
     }
+}
+
+/// Meta's files leave the vocabulary's size to the tokenizer, so both must have the same.
+pub(crate) fn same_vocabulary(tokenizer: &Tokenizer, checkpoint: &Checkpoint) -> Result<()> {
+    let (pieces, rows) = (
+        tokenizer.vocab_size(),
+        checkpoint.hyperparameters().vocab_size,
+    );
+    if checkpoint.format() == Format::Meta && pieces != rows {
+        return Err(BadModel(format!(
+            "the tokenizer has {pieces} pieces, expected the {rows} of the model's embedding: tokenizer and weights are not of one model"
+        ))
+        .into());
+    }
+    Ok(())
 }
 
 /// Ids of a command line.

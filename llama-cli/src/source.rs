@@ -97,14 +97,14 @@ impl Source {
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
         Ok(match self.path() {
             None => demo::tokenizer()?,
-            Some(path) => Tokenizer::from_dir(path)?,
+            Some(path) => Tokenizer::from_dir(&tokenizer_directory(path))?,
         })
     }
 
     /// The tokenizer, or `None` where the model comes without one. A broken one is an error.
     pub(crate) fn tokenizer_if_any(&self) -> Result<Option<Tokenizer>> {
         match self.path() {
-            Some(path) if !has_tokenizer(path) => Ok(None),
+            Some(path) if !has_tokenizer(&tokenizer_directory(path)) => Ok(None),
             _ => self.tokenizer().map(Some),
         }
     }
@@ -133,6 +133,18 @@ impl Source {
                 })
             }
         }
+    }
+}
+
+/// Where the tokenizer of a model lies: beside its weights, or one level up, where Meta's download script leaves the one
+/// of all sizes.
+fn tokenizer_directory(model: &Path) -> PathBuf {
+    let above = model.join("..");
+    let is_meta = model.join("params.json").exists();
+    if is_meta && !has_tokenizer(model) && above.join("tokenizer.model").exists() {
+        above
+    } else {
+        model.to_owned()
     }
 }
 

@@ -7,6 +7,8 @@ mod answers;
 mod bench;
 #[path = "trials/dialogues.rs"]
 mod dialogues;
+#[path = "trials/formats.rs"]
+mod formats;
 mod program;
 #[path = "trials/reference.rs"]
 mod reference;
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     trials.extend(answers::trials());
     trials.extend(bench::trials());
     trials.extend(dialogues::trials());
+    trials.extend(formats::trials());
     trials.extend(reference::trials());
     #[cfg(unix)]
     trials.extend(signals::trials());

@@ -40,6 +40,7 @@ impl Partner {
         let checkpoint = source.checkpoint(notices)?;
         let opening = Some(Opening::begin(&args.device.adapter)?);
         let tokenizer = source.tokenizer()?;
+        prompt::same_vocabulary(&tokenizer, &checkpoint)?;
         let mut sampling = Sampling::new(args.sampling, checkpoint.generation_config())?;
         sampling.fall_back_to_eos(&checkpoint.eos_token_ids(), tokenizer.special_tokens().eos);
         let asked = args.device.ctx_size.map(Into::into);

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use llama_model::Sampler;
 use llama_tokenizer::Tokenizer;
+use llama_weights::Checkpoint;
 
 use crate::answer::{self, AnswerJson, Finish, Piece};
 use crate::args::GenerateArgs;
@@ -27,7 +28,7 @@ pub(crate) fn run(args: GenerateArgs, interrupts: &Interrupts) -> Result<()> {
     let mut sampling = Sampling::new(args.sampling, checkpoint.generation_config())?;
     startup.done("model");
     let opening = Opening::begin(&args.device.adapter)?;
-    let (prompt_ids, tokenizer) = prompt_ids(prompt, &source, h.vocab_size)?;
+    let (prompt_ids, tokenizer) = prompt_ids(prompt, &source, &checkpoint)?;
     let end = tokenizer
         .as_ref()
         .and_then(|tokenizer| tokenizer.special_tokens().eos);
@@ -101,11 +102,13 @@ pub(crate) fn run(args: GenerateArgs, interrupts: &Interrupts) -> Result<()> {
 fn prompt_ids(
     prompt: Prompt,
     source: &Source,
-    vocab_size: usize,
+    checkpoint: &Checkpoint,
 ) -> Result<(Vec<u32>, Option<Tokenizer>)> {
+    let vocab_size = checkpoint.hyperparameters().vocab_size;
     match prompt {
         Prompt::Text(text) => {
             let tokenizer = source.tokenizer()?;
+            prompt::same_vocabulary(&tokenizer, checkpoint)?;
             Ok((
                 prompt::encode(&tokenizer, &text, vocab_size)?,
                 Some(tokenizer),
@@ -114,6 +117,9 @@ fn prompt_ids(
         Prompt::Ids(ids) => {
             prompt::within_vocabulary(&ids, vocab_size)?;
             let tokenizer = source.tokenizer_if_any()?;
+            if let Some(tokenizer) = &tokenizer {
+                prompt::same_vocabulary(tokenizer, checkpoint)?;
+            }
             Ok((ids, tokenizer))
         }
     }

@@ -33,7 +33,11 @@ pub(crate) fn run(args: ScoreArgs, interrupts: &Interrupts) -> Result<()> {
     let opening = Opening::begin(&args.device.adapter)?;
     let h = checkpoint.hyperparameters();
     let ids = match prompt {
-        Prompt::Text(text) => prompt::encode(&source.tokenizer()?, &text, h.vocab_size)?,
+        Prompt::Text(text) => {
+            let tokenizer = source.tokenizer()?;
+            prompt::same_vocabulary(&tokenizer, &checkpoint)?;
+            prompt::encode(&tokenizer, &text, h.vocab_size)?
+        }
         Prompt::Ids(ids) => {
             prompt::within_vocabulary(&ids, h.vocab_size)?;
             ids

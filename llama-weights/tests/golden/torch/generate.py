@@ -4,7 +4,7 @@ Run by `cargo xtask golden` (needs torch, transformers, safetensors; several GB)
 
     meta-1, meta-2     params.json, consolidated.NN.pth in bf16 and f16; as in Meta's files a layer's tensors are views of one storage
     hf                 config.json, model.safetensors in bf16, made from meta-2 by transformers' own converter
-    bin-1, bin-2       the same model saved as pytorch_model.bin in f16, and as shards with an index in bf16
+    bin-1, bin-2       the same model's state_dict as pytorch_model.bin in f16, and as shards with an index in bf16 by transformers
     golden.safetensors input_ids i64 [n], logits f32 [n, vocab] that transformers computes in f32 from hf
 
 Every weight is a number of bf16 that f16 has too, so that all five hold equal values.
@@ -85,7 +85,12 @@ def main():
     # The path of this folder, which save_pretrained would write.
     del model.config._name_or_path
     model.save_pretrained(fresh("bin-2"), safe_serialization=False, max_shard_size="100KB")
-    model.half().save_pretrained(fresh("bin-1"), safe_serialization=False)
+    # As torch users save: an OrderedDict with attributes, its values Parameters.
+    folder = fresh("bin-1")
+    model.half().config.torch_dtype = torch.float16
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    torch.save(model.state_dict(keep_vars=True), folder / "pytorch_model.bin")
 
     ids = torch.randint(3, VOCAB, (40,), generator=generator)
     ids[0] = 1
