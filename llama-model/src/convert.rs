@@ -7,7 +7,7 @@ use std::ops::Range;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use llama_kernels::{Stage, WeightFormat};
-use llama_weights::{TensorView, quant};
+use llama_weights::{DType, TensorView, quant};
 
 use crate::holding::stored_as;
 
@@ -35,6 +35,11 @@ impl Converter {
         let format = stage.format();
         if view.dtype() == stored_as(format) {
             stage.put(first, step, &view.rows(rows));
+            return true;
+        }
+        if let Some(repack) = repack(view.dtype(), format) {
+            repack(&view.rows(rows), &mut self.blocks);
+            stage.put(first, step, &self.blocks);
             return true;
         }
         let at_once = (ELEMENTS_AT_ONCE / stage.columns()).max(1);
@@ -76,6 +81,15 @@ impl Converter {
                 &self.blocks
             }
         })
+    }
+}
+
+/// Blocks of a file as blocks of a format, where the values are the same.
+fn repack(stored: DType, format: WeightFormat) -> Option<fn(&[u8], &mut Vec<u8>)> {
+    match (stored, format) {
+        (DType::Q4_0, WeightFormat::Q8_0) => Some(quant::q4_0_to_q8_0),
+        (DType::Q5_0, WeightFormat::Q8_0) => Some(quant::q5_0_to_q8_0),
+        _ => None,
     }
 }
 

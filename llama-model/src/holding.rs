@@ -9,7 +9,8 @@ use llama_weights::DType;
 /// How matrices are to be held. Norms and biases are held in f32 always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WeightChoice {
-    /// As the file stores them where kernels exist for that; f32 and bf16 become f16.
+    /// As the file stores them where kernels exist for that, or in another format of the same values (q5_0 in q8_0); f32, bf16 and the
+    /// other quantized types become f16.
     #[default]
     Auto,
     /// 4 bytes a weight.
@@ -53,6 +54,8 @@ pub struct HeldOtherwise {
 pub enum HeldReason {
     /// Blocks hold 32 weights of a row, and the rows have this many.
     RowLength(usize),
+    /// The file stores weights of the matrix in this type, which no kernel takes: they were converted.
+    Stored(DType),
     /// A weight is too large for f16 (65,504), or a block's scale is.
     BeyondRange,
 }
@@ -65,6 +68,10 @@ impl std::fmt::Display for HeldOtherwise {
             HeldReason::RowLength(length) => write!(
                 f,
                 "{matrix} is held in {format}: rows of {length} are not a multiple of 32"
+            ),
+            HeldReason::Stored(dtype) => write!(
+                f,
+                "{matrix} is held in {format}: no kernel takes it as the file stores it, in {dtype}"
             ),
             HeldReason::BeyondRange => write!(
                 f,
@@ -83,13 +90,11 @@ impl WeightChoice {
             (Self::Q8_0, _) => WeightFormat::Q8_0,
             (Self::Q4_0, _) => WeightFormat::Q4_0,
             // Blocks are kept only where all parts of a joined matrix have them.
-            (Self::Auto, [DType::Q8_0, rest @ ..]) if rest.iter().all(|d| *d == DType::Q8_0) => {
-                WeightFormat::Q8_0
-            }
-            (Self::Auto, [DType::Q4_0, rest @ ..]) if rest.iter().all(|d| *d == DType::Q4_0) => {
-                WeightFormat::Q4_0
-            }
-            (Self::Auto, _) => WeightFormat::F16,
+            (Self::Auto, [_, ..]) => [WeightFormat::Q4_0, WeightFormat::Q8_0]
+                .into_iter()
+                .find(|format| stored.iter().all(|dtype| holds_exactly(*format, *dtype)))
+                .unwrap_or(WeightFormat::F16),
+            (Self::Auto, []) => WeightFormat::F16,
         }
     }
 }
@@ -105,15 +110,32 @@ impl KvChoice {
     }
 }
 
-/// The format for rows of `columns` weights: `wanted`, or f16 where blocks do not divide a row.
-pub(crate) fn format_for_rows(
-    wanted: WeightFormat,
+/// The format for a matrix whose tensors are stored as `stored`, with rows of `columns` weights, and why it is not what was asked
+/// for: blocks that do not divide a row, or with [`WeightChoice::Auto`] a quantized type that had to be converted.
+pub(crate) fn hold(
+    choice: WeightChoice,
+    stored: &[DType],
     columns: usize,
 ) -> (WeightFormat, Option<HeldReason>) {
-    if wanted.takes_columns(columns) {
-        return (wanted, None);
+    let wanted = choice.format(stored);
+    if !wanted.takes_columns(columns) {
+        return (WeightFormat::F16, Some(HeldReason::RowLength(columns)));
     }
-    (WeightFormat::F16, Some(HeldReason::RowLength(columns)))
+    let converted = |dtype: &&DType| dtype.is_quantized() && !holds_exactly(wanted, **dtype);
+    let reason = match choice {
+        WeightChoice::Auto => stored.iter().find(converted).copied(),
+        _ => None,
+    };
+    (wanted, reason.map(HeldReason::Stored))
+}
+
+/// Whether blocks of a file's type can be blocks of the format with the same values.
+fn holds_exactly(format: WeightFormat, stored: DType) -> bool {
+    match format {
+        WeightFormat::Q4_0 => stored == DType::Q4_0,
+        WeightFormat::Q8_0 => matches!(stored, DType::Q8_0 | DType::Q5_0 | DType::Q4_0),
+        WeightFormat::F32 | WeightFormat::F16 => false,
+    }
 }
 
 /// The file's type whose bytes a matrix of this format takes as they are.

@@ -16,7 +16,7 @@ use llama_weights::{Checkpoint, LayerPart, TensorRole, TensorView};
 
 use crate::Error;
 use crate::convert::Converter;
-use crate::holding::{HeldOtherwise, HeldReason, WeightChoice, format_for_rows};
+use crate::holding::{HeldOtherwise, HeldReason, WeightChoice, hold};
 use crate::matrices::{self, MatrixPlan, Rows};
 use crate::memory::matrix_bytes;
 use crate::model::{LayerWeights, Loaded, Progress, Weights};
@@ -105,7 +105,7 @@ impl<'a> Loader<'a> {
         let roles = plan.parts.iter().flat_map(Rows::roles);
         let stored = roles.map(|role| Ok(self.view(role)?.dtype()));
         let stored: Vec<_> = stored.collect::<Result<_, Error>>()?;
-        let (format, reason) = format_for_rows(choice.format(&stored), plan.columns);
+        let (format, reason) = hold(choice, &stored, plan.columns);
         let matrix = WeightMatrix::new(self.gpu, &plan.name, format, plan.rows(), plan.columns)?;
         Ok(Held {
             plan,

@@ -5,7 +5,7 @@
 use llama_kernels::{KvFormat, WeightFormat, padded};
 use llama_weights::{DType, Hyperparameters};
 
-use crate::holding::{HeldOtherwise, KvChoice, WeightChoice, format_for_rows};
+use crate::holding::{HeldOtherwise, KvChoice, WeightChoice, hold};
 use crate::matrices;
 use crate::scratch::ScratchShape;
 
@@ -51,11 +51,10 @@ pub fn memory_plan(
     kv: KvChoice,
     context: usize,
 ) -> MemoryPlan {
-    let wanted = weights.format(&[stored]);
     let mut held_otherwise = Vec::new();
     let mut weight_bytes = 0u64;
     for matrix in matrices::all(h) {
-        let (format, reason) = format_for_rows(wanted, matrix.columns);
+        let (format, reason) = hold(weights, &[stored], matrix.columns);
         let bytes = matrix_bytes(format, matrix.rows(), matrix.columns);
         weight_bytes = weight_bytes.saturating_add(bytes);
         held_otherwise.extend(reason.map(|reason| HeldOtherwise {

@@ -10,7 +10,7 @@ use llama_kernels::{Gpu, Tensor, WeightFormat, WeightMatrix, padded};
 use llama_weights::{DType, Hyperparameters};
 
 use crate::Error;
-use crate::holding::{HeldOtherwise, WeightChoice, format_for_rows};
+use crate::holding::{HeldOtherwise, WeightChoice, hold};
 use crate::matrices::{self, LayerPlan, MatrixPlan, Rows};
 use crate::memory::{self, matrix_bytes};
 use crate::model::{LayerWeights, Loaded, Progress, Weights};
@@ -27,7 +27,7 @@ pub(crate) fn synthesize(
     let plan = memory::memory_plan(h, DType::F16, choice, Default::default(), 1);
     let mut synthesizer = Synthesizer {
         gpu,
-        wanted,
+        choice,
         // Seeds of neighbours share no noise: each is hashed with its rows.
         seed: (seed ^ (seed >> 32)) as u32,
         progress,
@@ -66,7 +66,7 @@ fn most(wanted: WeightFormat, otherwise: &[HeldOtherwise], h: &Hyperparameters) 
 
 struct Synthesizer<'a> {
     gpu: &'a Gpu,
-    wanted: WeightFormat,
+    choice: WeightChoice,
     /// Of the next matrix.
     seed: u32,
     progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
@@ -94,7 +94,7 @@ impl Synthesizer<'_> {
     }
 
     fn matrix(&mut self, plan: &MatrixPlan) -> Result<WeightMatrix, Error> {
-        let (format, _) = format_for_rows(self.wanted, plan.columns);
+        let (format, _) = hold(self.choice, &[DType::F16], plan.columns);
         let matrix = WeightMatrix::new(self.gpu, &plan.name, format, plan.rows(), plan.columns)?;
         let mut recorder = self.gpu.recorder();
         Fill::new(self.gpu, &matrix, self.seed)?.record(&mut recorder);

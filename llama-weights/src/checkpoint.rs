@@ -9,7 +9,7 @@ use crate::pieces::{MappedRows, Piece, RowOrder};
 use crate::synthetic::Seeded;
 use crate::tensor::Rows;
 use crate::values::TensorValues;
-use crate::{DType, Error, GenerationConfig, Hyperparameters, TensorRole, TensorView};
+use crate::{DType, Error, GenerationConfig, Hyperparameters, TensorRole, TensorView, Vocabulary};
 
 /// A checked checkpoint. Every tensor that the hyperparameters ask for is there, in the right shape and a readable type.
 ///
@@ -118,6 +118,18 @@ impl Checkpoint {
             .filter(|ids| !ids.is_empty())
             .unwrap_or(&self.hyperparameters.eos_token_ids)
             .clone()
+    }
+
+    /// The vocabulary in the checkpoint's own metadata: a GGUF file's, `None` for every other format, whose tokenizers have files of
+    /// their own. Read when it is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Field`] for a vocabulary that is damaged or not of SentencePiece's kind.
+    pub fn vocabulary(&self) -> Result<Option<Vocabulary>, Error> {
+        match (self.format, self.files.first()) {
+            (Format::Gguf, Some(file)) => format::gguf::vocabulary_of(file),
+            _ => Ok(None),
+        }
     }
 
     /// What is odd but no reason to refuse: one sentence each, for the user to see.

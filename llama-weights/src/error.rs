@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::format::gguf::GgufFault;
 use crate::format::safetensors::HeaderFault;
 use crate::format::torch_archive::ArchiveFault;
 
@@ -28,24 +29,14 @@ pub enum Error {
     },
     /// Nothing there is a known format.
     #[error(
-        "{}: expected a directory with config.json and model.safetensors or pytorch_model.bin (or their index.json), or one with \
-         params.json and consolidated.00.pth, found {found}; give the directory of a checkpoint", path.display()
+        "{}: expected a GGUF file, or a directory with one, with config.json and model.safetensors or pytorch_model.bin (or their \
+         index.json), or with params.json and consolidated.00.pth, found {found}; give the file or the directory of a checkpoint", path.display()
     )]
     UnknownFormat {
         /// What was opened.
         path: PathBuf,
         /// What is there instead.
         found: String,
-    },
-    /// A format that is known but cannot be read.
-    #[error("{}: expected safetensors, found {format}, which is not read yet; {advice}", path.display())]
-    NotReadYet {
-        /// What was opened.
-        path: PathBuf,
-        /// The format that is there.
-        format: &'static str,
-        /// How to get a readable checkpoint.
-        advice: &'static str,
     },
     /// A file of a checkpoint that is a directory.
     #[error("{}: expected the directory of a checkpoint, found one file of it, {found}; give the directory that it lies in", path.display())]
@@ -102,6 +93,35 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         fault: ArchiveFault,
+    },
+    /// A GGUF file that lies or whose bytes are missing.
+    #[error("{}: {fault}", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        fault: GgufFault,
+    },
+    /// A directory with more than one model.
+    #[error("{}: expected one GGUF file, found {}: {}; give one of them", path.display(), found.len(), listed(found, TENSORS_LISTED))]
+    SeveralModels {
+        /// The directory.
+        path: PathBuf,
+        /// The files.
+        found: Vec<String>,
+    },
+    /// Other files of a split model are not there.
+    #[error(
+        "{}: expected {expected} parts of the model, found {} missing: {}; download them into the same directory",
+        path.display(), missing.len(), listed(missing, SHARDS_LISTED)
+    )]
+    MissingParts {
+        /// The part that was opened.
+        path: PathBuf,
+        /// How many parts the model has.
+        expected: usize,
+        /// Every part that is not there.
+        missing: Vec<String>,
     },
     /// Files that the index names are not there.
     #[error(

@@ -4,6 +4,7 @@
 
 mod assign;
 mod fields;
+pub(crate) mod gguf;
 pub(crate) mod huggingface;
 mod json;
 mod meta;
@@ -28,6 +29,8 @@ pub enum Format {
     HuggingFace,
     /// A directory with `params.json` and `consolidated.NN.pth`, as Meta distributes.
     Meta,
+    /// A GGUF file, or several parts of one.
+    Gguf,
     /// Random weights, no file.
     Synthetic,
 }
@@ -37,12 +40,12 @@ impl fmt::Display for Format {
         f.pad(match self {
             Format::HuggingFace => "Hugging Face directory",
             Format::Meta => "Meta directory",
+            Format::Gguf => "GGUF file",
             Format::Synthetic => "synthetic weights",
         })
     }
 }
 
-const CONVERT_GGUF: &str = "give the Hugging Face directory that the file was made from";
 
 /// Tells formats apart by what lies at `path`, and opens the checkpoint.
 pub(crate) fn open(path: &Path) -> Result<Checkpoint, Error> {
@@ -52,39 +55,74 @@ pub(crate) fn open(path: &Path) -> Result<Checkpoint, Error> {
         refuse_repetition(path, &checkpoint)?;
         Ok(checkpoint)
     } else {
-        Err(refuse_file(path, metadata.is_file())?)
+        open_file(path, metadata.is_file())
+    }
+}
+
+/// The vocabulary of a GGUF file, or of the one in a directory that is opened as such; `None` for whatever else lies there.
+pub(crate) fn vocabulary(path: &Path) -> Result<Option<gguf::Vocabulary>, Error> {
+    let metadata = std::fs::metadata(path).map_err(|source| Error::io(path, source))?;
+    if metadata.is_dir() {
+        let contents = Contents::read(path)?;
+        return match contents.gguf() {
+            names if names.is_empty() => Ok(None),
+            names => gguf::vocabulary(&gguf::only_one(path, &names)?),
+        };
+    }
+    match first_bytes(path, metadata.is_file())?.as_slice() {
+        gguf::MAGIC => gguf::vocabulary(path),
+        _ => Ok(None),
+    }
+}
+
+/// The names of what lies in a directory.
+struct Contents(Vec<OsString>);
+
+impl Contents {
+    fn read(path: &Path) -> Result<Self, Error> {
+        std::fs::read_dir(path)
+            .and_then(|entries| {
+                entries
+                    .map(|entry| entry.map(|entry| entry.file_name()))
+                    .collect::<Result<Vec<_>, _>>()
+            })
+            .map(Self)
+            .map_err(|source| Error::io(path, source))
+    }
+
+    fn with_extension<'a>(&'a self, extension: &'a str) -> impl Iterator<Item = &'a OsString> {
+        self.0
+            .iter()
+            .filter(move |name| Path::new(name).extension() == Some(extension.as_ref()))
+    }
+
+    /// The GGUF files of a directory that has nothing which is preferred, in order.
+    fn gguf(&self) -> Vec<String> {
+        if huggingface::Container::find(&self.0).is_some() || meta::is_directory_of(&self.0) {
+            return Vec::new();
+        }
+        let mut names: Vec<String> = self
+            .with_extension("gguf")
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
     }
 }
 
 fn open_directory(path: &Path) -> Result<Checkpoint, Error> {
-    let names = std::fs::read_dir(path)
-        .and_then(|entries| {
-            entries
-                .map(|entry| entry.map(|entry| entry.file_name()))
-                .collect::<Result<Vec<_>, _>>()
-        })
-        .map_err(|source| Error::io(path, source))?;
-    let has_extension = |extension: &str| {
-        let matches = |name: &&OsString| Path::new(name).extension() == Some(extension.as_ref());
-        names.iter().find(matches).is_some()
-    };
-    let not_read_yet = |format, advice| {
-        Err(Error::NotReadYet {
-            path: path.to_owned(),
-            format,
-            advice,
-        })
-    };
-    if let Some(container) = huggingface::Container::find(&names) {
+    let contents = Contents::read(path)?;
+    let gguf = contents.gguf();
+    if let Some(container) = huggingface::Container::find(&contents.0) {
         huggingface::open(path, container)
-    } else if meta::is_directory_of(&names) {
+    } else if meta::is_directory_of(&contents.0) {
         meta::open(path)
-    } else if has_extension("gguf") {
-        not_read_yet("a GGUF file", CONVERT_GGUF)
+    } else if !gguf.is_empty() {
+        gguf::open(&gguf::only_one(path, &gguf)?)
     } else {
         Err(Error::UnknownFormat {
             path: path.to_owned(),
-            found: listing(names),
+            found: listing(contents.0),
         })
     }
 }
@@ -105,26 +143,17 @@ fn refuse_repetition(path: &Path, checkpoint: &Checkpoint) -> Result<(), Error> 
     Ok(())
 }
 
-/// The error for a path that is a file: which one, the first bytes tell. `Err` is a file that cannot be read.
-fn refuse_file(path: &Path, regular: bool) -> Result<Error, Error> {
-    let mut magic = Vec::new();
-    if regular {
-        std::fs::File::open(path)
-            .and_then(|file| file.take(4).read_to_end(&mut magic))
-            .map_err(|source| Error::io(path, source))?;
-    }
-    let not_read_yet = |format, advice| Error::NotReadYet {
-        path: path.to_owned(),
-        format,
-        advice,
-    };
-    Ok(match magic.as_slice() {
-        b"GGUF" => not_read_yet("a GGUF file", CONVERT_GGUF),
-        b"PK\x03\x04" => Error::OneFile {
+/// Which format a file has, its first bytes tell.
+fn open_file(path: &Path, regular: bool) -> Result<Checkpoint, Error> {
+    match first_bytes(path, regular)?.as_slice() {
+        gguf::MAGIC => gguf::open(path),
+        // Named so, it is one that is damaged or no download at all: its own reader says what is there.
+        _ if regular && path.extension() == Some("gguf".as_ref()) => gguf::open(path),
+        b"PK\x03\x04" => Err(Error::OneFile {
             path: path.to_owned(),
             found: "a PyTorch archive",
-        },
-        _ => Error::UnknownFormat {
+        }),
+        _ => Err(Error::UnknownFormat {
             path: path.to_owned(),
             found: if regular {
                 "a file"
@@ -132,8 +161,19 @@ fn refuse_file(path: &Path, regular: bool) -> Result<Error, Error> {
                 "neither file nor directory"
             }
             .to_owned(),
-        },
-    })
+        }),
+    }
+}
+
+/// The first four bytes of a regular file, or fewer where it has no more.
+fn first_bytes(path: &Path, regular: bool) -> Result<Vec<u8>, Error> {
+    let mut magic = Vec::new();
+    if regular {
+        std::fs::File::open(path)
+            .and_then(|file| file.take(4).read_to_end(&mut magic))
+            .map_err(|source| Error::io(path, source))?;
+    }
+    Ok(magic)
 }
 
 /// What a directory holds, in a message.

@@ -18,6 +18,7 @@ pub use checkpoint::Checkpoint;
 pub use dtype::DType;
 pub use error::Error;
 pub use format::Format;
+pub use format::gguf::{GgufFault, Vocabulary, VocabularyPiece};
 pub use format::pickle::PickleFault;
 pub use format::safetensors::HeaderFault;
 pub use format::torch_archive::ArchiveFault;

@@ -17,7 +17,7 @@ pub use k::{
 };
 pub use q4::{Q4_0_BYTES, Q4_1_BYTES, dequantize_q4_0, dequantize_q4_1, quantize_q4_0};
 pub use q5::{Q5_0_BYTES, Q5_1_BYTES, dequantize_q5_0, dequantize_q5_1};
-pub use q8::{Q8_0_BYTES, dequantize_q8_0, quantize_q8_0};
+pub use q8::{Q8_0_BYTES, dequantize_q8_0, q4_0_to_q8_0, q5_0_to_q8_0, quantize_q8_0};
 
 use half::f16;
 

@@ -31,6 +31,6 @@ pub fn dequantize_q5_1(bytes: &[u8], out: &mut Vec<f32>) {
 }
 
 /// Quant `i` of the u32 of fifth bits and 16 bytes of nibbles: 0 to 31.
-fn quant(bits: &[u8], i: usize) -> u8 {
+pub(super) fn quant(bits: &[u8], i: usize) -> u8 {
     nibble(&bits[4..], i) | (bits[i / 8] >> (i % 8) & 1) << 4
 }

@@ -2,8 +2,8 @@
 
 use crate::fixture::{Directory, absent, refusal};
 
-const WANTED: &str = "expected a directory with config.json and model.safetensors or pytorch_model.bin (or their index.json), \
-                      or one with params.json and consolidated.00.pth";
+const WANTED: &str = "expected a GGUF file, or a directory with one, with config.json and model.safetensors or pytorch_model.bin (or \
+                      their index.json), or with params.json and consolidated.00.pth";
 
 #[test]
 fn nothing_there() {
@@ -23,7 +23,9 @@ fn nothing_there() {
 fn an_empty_directory() {
     assert_eq!(
         Directory::empty().refusal(),
-        format!("DIR: {WANTED}, found an empty directory; give the directory of a checkpoint")
+        format!(
+            "DIR: {WANTED}, found an empty directory; give the file or the directory of a checkpoint"
+        )
     );
 }
 
@@ -37,34 +39,14 @@ fn a_directory_of_other_things() {
         directory.refusal(),
         format!(
             "DIR: {WANTED}, found a directory with \"a.txt\", \"b.txt\", \"c.txt\", \"config.json\" and 1 more entries; \
-             give the directory of a checkpoint"
+             give the file or the directory of a checkpoint"
         )
-    );
-}
-
-#[test]
-fn a_directory_of_gguf() {
-    let directory = Directory::empty();
-    directory.write("llama-2-7b.Q4_0.gguf", "GGUF");
-    assert_eq!(
-        directory.refusal(),
-        "DIR: expected safetensors, found a GGUF file, which is not read yet; \
-         give the Hugging Face directory that the file was made from"
     );
 }
 
 #[test]
 fn a_file_is_told_by_its_first_bytes() {
     let directory = Directory::good();
-    let gguf = directory.write("model.bin", "GGUF\x03\0\0\0");
-    assert_eq!(
-        refusal(&gguf).to_string(),
-        format!(
-            "{}: expected safetensors, found a GGUF file, which is not read yet; \
-             give the Hugging Face directory that the file was made from",
-            gguf.display()
-        )
-    );
     let archive = directory.write("consolidated.00.pth", "PK\x03\x04");
     assert_eq!(
         refusal(&archive).to_string(),
@@ -77,7 +59,7 @@ fn a_file_is_told_by_its_first_bytes() {
     assert_eq!(
         refusal(&single).to_string(),
         format!(
-            "{}: {WANTED}, found a file; give the directory of a checkpoint",
+            "{}: {WANTED}, found a file; give the file or the directory of a checkpoint",
             single.display()
         )
     );
