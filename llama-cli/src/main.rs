@@ -27,6 +27,7 @@ mod sampling;
 mod size;
 mod source;
 mod startup;
+mod vocabulary;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use llama_chat_template::ChatTemplate;
 use llama_tokenizer::Tokenizer;
-use llama_weights::Checkpoint;
+use llama_weights::{Checkpoint, Vocabulary};
 use tempfile::TempDir;
 
 use crate::args::{ModelArgs, TemplateFormat};
@@ -14,6 +14,7 @@ use crate::demo;
 use crate::failure::usage;
 use crate::hub;
 use crate::notice::Notices;
+use crate::vocabulary;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -95,16 +96,19 @@ impl Source {
     }
 
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
-        Ok(match self.path() {
-            None => demo::tokenizer()?,
-            Some(path) => Tokenizer::from_dir(&tokenizer_directory(path))?,
+        let Some(path) = self.path() else {
+            return Ok(demo::tokenizer()?);
+        };
+        Ok(match vocabulary_of(path)? {
+            Some(vocabulary) => vocabulary::tokenizer(vocabulary)?,
+            None => Tokenizer::from_dir(&tokenizer_directory(path))?,
         })
     }
 
     /// The tokenizer, or `None` where the model comes without one. A broken one is an error.
     pub(crate) fn tokenizer_if_any(&self) -> Result<Option<Tokenizer>> {
         match self.path() {
-            Some(path) if !has_tokenizer(&tokenizer_directory(path)) => Ok(None),
+            Some(path) if !has_tokenizer(path)? => Ok(None),
             _ => self.tokenizer().map(Some),
         }
     }
@@ -114,7 +118,10 @@ impl Source {
         match (format, self.path()) {
             (Some(TemplateFormat::Llama2), _) => Ok(ChatTemplate::native()),
             (None, None) => Ok(demo::template()?),
-            (None, Some(path)) => Ok(ChatTemplate::from_dir(path)?),
+            (None, Some(path)) => match vocabulary_of(path)? {
+                Some(vocabulary) => vocabulary::template(&vocabulary),
+                None => Ok(ChatTemplate::from_dir(path)?),
+            },
             (Some(TemplateFormat::Jinja), path) => {
                 let (template, place) = match path {
                     None => (
@@ -122,7 +129,10 @@ impl Source {
                         "the built-in demo model".to_owned(),
                     ),
                     Some(path) => (
-                        ChatTemplate::jinja_from_dir(path)?,
+                        match vocabulary_of(path)? {
+                            Some(vocabulary) => vocabulary::jinja_template(&vocabulary)?,
+                            None => ChatTemplate::jinja_from_dir(path)?,
+                        },
                         path.display().to_string(),
                     ),
                 };
@@ -136,19 +146,32 @@ impl Source {
     }
 }
 
+/// The vocabulary that a file of weights holds itself: a GGUF file's.
+fn vocabulary_of(path: &Path) -> Result<Option<Vocabulary>> {
+    // Whoever reads the tokenizer's files says it better where there is nothing.
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(Vocabulary::open(path)?)
+}
+
 /// Where the tokenizer of a model lies: beside its weights, or one level up, where Meta's download script leaves the one
 /// of all sizes.
 fn tokenizer_directory(model: &Path) -> PathBuf {
     let above = model.join("..");
     let is_meta = model.join("params.json").exists();
-    if is_meta && !has_tokenizer(model) && above.join("tokenizer.model").exists() {
+    if is_meta && !lies_in(model) && above.join("tokenizer.model").exists() {
         above
     } else {
         model.to_owned()
     }
 }
 
-fn has_tokenizer(directory: &Path) -> bool {
+fn has_tokenizer(path: &Path) -> Result<bool> {
+    Ok(lies_in(&tokenizer_directory(path)) || vocabulary_of(path)?.is_some())
+}
+
+fn lies_in(directory: &Path) -> bool {
     ["tokenizer.json", "tokenizer.model"]
         .iter()
         .any(|name| directory.join(name).exists())

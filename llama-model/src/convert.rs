@@ -84,8 +84,10 @@ impl Converter {
     }
 }
 
+type Repack = fn(&[u8], &mut Vec<u8>);
+
 /// Blocks of a file as blocks of a format, where the values are the same.
-fn repack(stored: DType, format: WeightFormat) -> Option<fn(&[u8], &mut Vec<u8>)> {
+fn repack(stored: DType, format: WeightFormat) -> Option<Repack> {
     match (stored, format) {
         (DType::Q4_0, WeightFormat::Q8_0) => Some(quant::q4_0_to_q8_0),
         (DType::Q5_0, WeightFormat::Q8_0) => Some(quant::q5_0_to_q8_0),

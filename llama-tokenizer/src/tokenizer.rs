@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::decode::{self, StreamDecoder};
-use crate::draft::{Draft, Rules};
+use crate::draft::{Draft, Prefix, Rules};
 use crate::encode::Encoder;
 use crate::error::{CORRECT_IT, Origin, quote};
 use crate::format::{huggingface, sentencepiece};
@@ -75,14 +75,33 @@ impl Tokenizer {
     /// [`Error::Invalid`], for `pieces`, when the pieces are no vocabulary or a special id names
     /// none of them.
     pub fn from_pieces(pieces: Vec<Piece>, specials: SpecialTokens) -> Result<Self, Error> {
-        let file = "pieces".to_owned();
+        Self::from_pieces_of("pieces", pieces, specials, true)
+    }
+
+    /// As [`from_pieces`](Self::from_pieces), for pieces that come from a file: `origin` names it in errors, and
+    /// without `dummy_prefix` no space is put in front of text (`tokenizer.ggml.add_space_prefix` of GGUF).
+    ///
+    /// # Errors
+    /// As [`from_pieces`](Self::from_pieces), for `origin`.
+    pub fn from_pieces_of(
+        origin: &str,
+        pieces: Vec<Piece>,
+        specials: SpecialTokens,
+        dummy_prefix: bool,
+    ) -> Result<Self, Error> {
         let rules = Rules {
             byte_fallback: pieces.iter().any(|piece| piece.kind == PieceKind::Byte),
+            prefix: if dummy_prefix {
+                Prefix::Always
+            } else {
+                Prefix::Never
+            },
+            strips_prefix: dummy_prefix,
             ..Rules::LLAMA
         };
         let pieces = pieces.into_iter().map(Some).collect();
         Self::build(Draft {
-            file,
+            file: origin.to_owned(),
             pieces,
             merges: None,
             added: Vec::new(),
