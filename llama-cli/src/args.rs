@@ -23,7 +23,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{FalseyValueParser, OsStr, Resettable};
-use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Id, Parser, Subcommand, ValueEnum};
 
 /// Run Llama 2 on any GPU: text, chat, scores, and a look into the files.
 ///
@@ -270,7 +271,8 @@ pub(crate) struct OutputArgs {
 
 /// The command line of this process, its environment variables included.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let mut command = obey_environment(command(), &|name| std::env::var_os(name));
+    let args: Vec<OsString> = args.into_iter().collect();
+    let mut command = obey_environment(command(), &args, &|name| std::env::var_os(name));
     let matches = command.try_get_matches_from_mut(args)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
@@ -281,13 +283,16 @@ pub(crate) fn command() -> clap::Command {
 }
 
 /// An empty variable counts as unset, and LLAMA_TEMPERATURE answers where LLAMA_TEMP does not,
-/// since the flag has both names.
+/// since the flag has both names. A variable does not count beside a flag that its own flag excludes.
 fn obey_environment(
     command: clap::Command,
+    args: &[OsString],
     variable: &dyn Fn(&str) -> Option<OsString>,
 ) -> clap::Command {
+    let excluded = excluded(&command, args);
     let is_set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
     let obey = |arg: Arg| match arg.get_env().and_then(|name| name.to_str()) {
+        Some(_) if excluded.contains(arg.get_id()) => arg.env(Resettable::<OsStr>::Reset),
         Some("LLAMA_TEMP") if !is_set("LLAMA_TEMP") && is_set("LLAMA_TEMPERATURE") => {
             arg.env("LLAMA_TEMPERATURE")
         }
@@ -300,4 +305,35 @@ fn obey_environment(
         sub.mut_args(obey)
             .mut_subcommands(|action| action.mut_args(obey))
     })
+}
+
+/// What the flags of this command line exclude: `model` beside --synthetic, `quiet` beside --verbose.
+fn excluded(command: &clap::Command, args: &[OsString]) -> Vec<Id> {
+    let mut plain = command
+        .clone()
+        .mut_subcommands(|sub| sub.mut_args(|arg| arg.env(Resettable::<OsStr>::Reset)));
+    // A line that is wrong is told so when it is parsed in earnest.
+    let Ok(matches) = plain.try_get_matches_from_mut(args) else {
+        return Vec::new();
+    };
+    let Some((name, matches)) = matches.subcommand() else {
+        return Vec::new();
+    };
+    let Some(sub) = plain.find_subcommand(name) else {
+        return Vec::new();
+    };
+    let given = sub.get_arguments().filter(|arg| {
+        matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+    });
+    let mut excluded = Vec::new();
+    for arg in given {
+        let conflicts = sub.get_arg_conflicts_with(arg);
+        excluded.extend(conflicts.into_iter().map(|other| other.get_id().clone()));
+        match arg.get_id().as_str() {
+            "verbose" => excluded.push("quiet".into()),
+            "quiet" => excluded.push("verbose".into()),
+            _ => {}
+        }
+    }
+    excluded
 }

@@ -11,20 +11,25 @@ use serde_json::json;
 use crate::failure::Disk;
 
 /// One tensor `logits`, f32 `[n, vocabulary]`. The file has its name once it is whole; before that
-/// it lies beside as `NAME.partial`, and goes where it is never finished.
+/// it lies beside as `NAME.partial`, and goes where it is never finished. What is no plain file (`/dev/null`, a named pipe)
+/// is never replaced: it is written to as it is.
 #[derive(Debug)]
 pub(crate) struct LogitsFile {
     path: PathBuf,
-    partial: PathBuf,
+    partial: Option<PathBuf>,
     writer: BufWriter<File>,
 }
 
 impl LogitsFile {
     pub(crate) fn create(path: &Path, shape: [usize; 2]) -> Result<Self> {
-        let mut partial = OsString::from(path);
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let file = File::create(&partial).map_err(|error| cannot_write(path, &error))?;
+        let is_special = fs::metadata(path).is_ok_and(|found| !found.is_file());
+        let partial = (!is_special).then(|| {
+            let mut partial = OsString::from(path);
+            partial.push(".partial");
+            PathBuf::from(partial)
+        });
+        let file = File::create(partial.as_deref().unwrap_or(path))
+            .map_err(|error| cannot_write(path, &error))?;
         let mut this = Self {
             path: path.to_owned(),
             partial,
@@ -44,9 +49,10 @@ impl LogitsFile {
     }
 
     pub(crate) fn finish(mut self) -> Result<()> {
+        let named = |partial: &PathBuf| fs::rename(partial, &self.path);
         self.writer
             .flush()
-            .and_then(|()| fs::rename(&self.partial, &self.path))
+            .and_then(|()| self.partial.as_ref().map_or(Ok(()), named))
             .map_err(|error| cannot_write(&self.path, &error))
     }
 
@@ -60,7 +66,9 @@ impl LogitsFile {
 impl Drop for LogitsFile {
     /// Finds nothing to remove where the file is whole.
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.partial);
+        if let Some(partial) = &self.partial {
+            let _ = fs::remove_file(partial);
+        }
     }
 }
 
@@ -123,5 +131,29 @@ mod tests {
         let path = directory.path().join("out.safetensors");
         drop(LogitsFile::create(&path, [1, 1]).expect("created"));
         assert_eq!(fs::read_dir(directory.path()).expect("readable").count(), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_stays_a_device() {
+        use std::os::unix::fs::FileTypeExt;
+        let mut file = LogitsFile::create(Path::new("/dev/null"), [1, 1]).expect("opened");
+        file.write(&[1.0]).expect("written");
+        file.finish().expect("finished");
+        let kind = fs::metadata("/dev/null").expect("there").file_type();
+        assert!(kind.is_char_device());
+        assert!(!Path::new("/dev/null.partial").exists());
+    }
+
+    #[test]
+    fn a_directory_is_refused() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let error = LogitsFile::create(directory.path(), [1, 1]).expect_err("a directory");
+        let sentence = format!(
+            "{}: expected a file that can be written, found: ",
+            directory.path().display()
+        );
+        assert!(error.to_string().starts_with(&sentence), "{error}");
+        assert!(error.is::<Disk>());
     }
 }

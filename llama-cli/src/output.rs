@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, StdoutLock, Write};
 
+use anyhow::Result;
 use serde::Serialize;
 
 use crate::escape;
@@ -30,7 +31,7 @@ impl Output {
     }
 
     /// Text as it comes, shown at once: exact for a pipe, without control characters for a terminal.
-    pub(crate) fn text(&mut self, text: &str) -> io::Result<()> {
+    pub(crate) fn text(&mut self, text: &str) -> Result<()> {
         if text.is_empty() {
             return Ok(());
         }
@@ -40,12 +41,12 @@ impl Output {
         } else {
             text.into()
         };
-        self.stdout.write_all(shown.as_bytes())?;
-        self.stdout.flush()
+        let written = self.stdout.write_all(shown.as_bytes());
+        self.shown(written)
     }
 
     /// Ends a text: on a terminal the next line begins on a line of its own, a pipe gets nothing added.
-    pub(crate) fn end_text(&mut self) -> io::Result<()> {
+    pub(crate) fn end_text(&mut self) -> Result<()> {
         if self.is_terminal && self.is_mid_line {
             self.line("")?;
         }
@@ -53,21 +54,29 @@ impl Output {
     }
 
     /// A line of machine output.
-    pub(crate) fn line(&mut self, line: &str) -> io::Result<()> {
+    pub(crate) fn line(&mut self, line: &str) -> Result<()> {
         self.is_mid_line = false;
         let shown = if self.is_terminal {
             escape::for_terminal(line)
         } else {
             line.into()
         };
-        writeln!(self.stdout, "{shown}")?;
-        self.stdout.flush()
+        let written = writeln!(self.stdout, "{shown}");
+        self.shown(written)
     }
 
     /// One JSON value on a line.
-    pub(crate) fn json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
-        serde_json::to_writer(&mut self.stdout, value)?;
-        writeln!(self.stdout)?;
-        Ok(self.stdout.flush()?)
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<()> {
+        let json = serde_json::to_string(value)?;
+        let written = writeln!(self.stdout, "{json}");
+        self.shown(written)
+    }
+
+    /// Ends a write: what was written is seen at once, and an error names stdout.
+    fn shown(&mut self, written: io::Result<()>) -> Result<()> {
+        written.and_then(|()| self.stdout.flush()).map_err(|error| {
+            let sentence = format!("stdout: expected to be written to, found: {error}");
+            anyhow::Error::new(error).context(sentence)
+        })
     }
 }

@@ -15,6 +15,9 @@ mod reference;
 #[cfg(unix)]
 #[path = "trials/signals.rs"]
 mod signals;
+#[cfg(target_os = "linux")]
+#[path = "trials/terminal.rs"]
+mod terminal;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,6 +35,8 @@ fn main() -> ExitCode {
     trials.extend(reference::trials());
     #[cfg(unix)]
     trials.extend(signals::trials());
+    #[cfg(target_os = "linux")]
+    trials.extend(terminal::trials());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -15,6 +15,11 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// The tokenizer of a directory.
 pub(crate) fn read(dir: &Path) -> Result<Draft, Error> {
+    // Otherwise a path that is no directory would be told as the first of its files.
+    std::fs::read_dir(dir).map_err(|source| Error::Read {
+        path: dir.to_owned(),
+        source,
+    })?;
     let json = dir.join("tokenizer.json");
     let model = dir.join("tokenizer.model");
     let config = read_settings(dir, "tokenizer_config.json")?;

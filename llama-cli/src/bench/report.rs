@@ -1,7 +1,6 @@
 //! The report of `bench`: one JSON object, comma-separated values, or a table for people.
 
-use std::io;
-
+use anyhow::Result;
 use llama_kernels::{Peaks, Profile};
 use serde::Serialize;
 
@@ -129,7 +128,7 @@ impl KernelTimes {
         }
     }
 
-    fn table(&self, output: &mut Output) -> io::Result<()> {
+    fn table(&self, output: &mut Output) -> Result<()> {
         output.line(&format!(
             "\n{:<20} {:>10} {:>12} {:>8}  in {}",
             "kernel", "dispatches", "ms", "share", self.test
@@ -152,7 +151,7 @@ impl KernelTimes {
 
 impl Report {
     /// A line for each row, load and first token among them; the last column is the time of those two.
-    pub(crate) fn csv(&self, output: &mut Output) -> io::Result<()> {
+    pub(crate) fn csv(&self, output: &mut Output) -> Result<()> {
         output.line(
             "adapter,read_gb_per_s,matmul_gflops,test,model,dtype,tokens_per_second,sd,bytes_per_token,fraction_of_limit,milliseconds",
         )?;
@@ -180,7 +179,7 @@ impl Report {
         Ok(())
     }
 
-    pub(crate) fn table(&self, output: &mut Output) -> io::Result<()> {
+    pub(crate) fn table(&self, output: &mut Output) -> Result<()> {
         output.line(&format!("adapter  {}", self.adapter))?;
         output.line(&format!(
             "limits   {:.2} GB/s read, {:.1} GFLOP/s multiplied\n",

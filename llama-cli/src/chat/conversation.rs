@@ -76,11 +76,13 @@ impl Conversation {
         self.turns.pop_if(|message| message.role == Role::User);
     }
 
-    /// Takes the last answer back, so that its question can be answered again. False where there is none.
+    /// Takes an answer at the end back, so that the question before it can be answered again. False where there is no
+    /// question; one that was loaded may have no answer yet.
     pub(crate) fn take_answer_back(&mut self) -> bool {
+        self.turns.pop_if(|message| message.role == Role::Assistant);
         self.turns
-            .pop_if(|message| message.role == Role::Assistant)
-            .is_some()
+            .last()
+            .is_some_and(|message| message.role == Role::User)
     }
 
     /// The ids of all that is sent. Where they leave no room for an answer, the oldest pairs go until they do.
@@ -178,12 +180,14 @@ mod tests {
     #[test]
     fn a_question_or_an_answer_can_be_taken_back() {
         let mut chat = three_turns();
-        assert!(!chat.take_answer_back(), "a question is last");
+        assert!(chat.take_answer_back(), "a question is last");
+        assert_eq!(chat.turns.len(), 5);
         chat.take_back();
         chat.take_back();
         assert_eq!(chat.turns.len(), 4, "an answer is last now");
         assert!(chat.take_answer_back());
         assert_eq!(chat.turns.len(), 3);
+        assert!(!Conversation::new(None).take_answer_back());
     }
 
     #[test]

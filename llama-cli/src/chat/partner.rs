@@ -126,7 +126,7 @@ impl Partner {
             };
             let text = if at_start { text.trim_start() } else { text };
             at_start &= text.is_empty();
-            Ok(output.text(text)?)
+            output.text(text)
         })?;
         match answer.finish {
             Finish::Interrupted(_) if answer.ids.is_empty() => conversation.take_back(),

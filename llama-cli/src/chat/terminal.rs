@@ -71,7 +71,7 @@ pub(crate) fn run(args: ChatArgs, interrupts: &Interrupts) -> Result<()> {
                         notices,
                     )
                 } else {
-                    show("there is no answer yet");
+                    show("there is no message to answer yet");
                     continue;
                 }
             }

@@ -55,7 +55,7 @@ pub(crate) fn run(args: DetokenizeArgs) -> Result<()> {
         output.json(&answer)
     } else {
         output.text(&answer.text)?;
-        Ok(output.end_text()?)
+        output.end_text()
     }
 }
 

@@ -1,11 +1,10 @@
 //! `man`: the manual page of the program or of one command.
 
-use std::io::{self, Write};
-
 use anyhow::Result;
 
 use crate::args::{self, ManArgs};
 use crate::failure::usage;
+use crate::output::Output;
 
 pub(crate) fn run(args: ManArgs) -> Result<()> {
     let mut program = args::command();
@@ -21,5 +20,5 @@ pub(crate) fn run(args: ManArgs) -> Result<()> {
     };
     let mut roff = Vec::new();
     clap_mangen::Man::new(page).render(&mut roff)?;
-    Ok(io::stdout().lock().write_all(&roff)?)
+    Output::new().text(&String::from_utf8(roff)?)
 }

@@ -102,7 +102,7 @@ pub(crate) fn run(args: ScoreArgs, interrupts: &Interrupts) -> Result<()> {
     let perplexity = scores
         .perplexity
         .map_or_else(|| "-".to_owned(), |value| format!("{value:.6}"));
-    Ok(output.line(&format!("perplexity\t{perplexity}"))?)
+    output.line(&format!("perplexity\t{perplexity}"))
 }
 
 /// A log-probability that is a number; minus infinity is one.

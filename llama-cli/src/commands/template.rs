@@ -41,10 +41,10 @@ impl<'a> From<&'a Segment> for Part<'a> {
 pub(crate) fn run(args: TemplateArgs) -> Result<()> {
     let source = Source::new(args.model, Notices::new(&args.output))?;
     let messages = parse_messages(&prompt::read_input(&args.messages)?)?;
+    let tokenizer = source.tokenizer()?;
     let segments = source
         .template(args.format)?
         .render(&messages, &RenderOptions::default())?;
-    let tokenizer = source.tokenizer()?;
     // Also without --json: a prompt that cannot be encoded is none.
     let ids = prompt::encode_segments(&tokenizer, &segments)?;
     let mut output = Output::new();
@@ -57,7 +57,7 @@ pub(crate) fn run(args: TemplateArgs) -> Result<()> {
     for segment in &segments {
         output.text(&written(segment, &tokenizer))?;
     }
-    Ok(output.end_text()?)
+    output.end_text()
 }
 
 /// A segment as a reader of the prompt expects it: control tokens by their pieces.

@@ -42,7 +42,7 @@ pub(crate) fn run(args: TokenizeArgs) -> Result<()> {
     if args.output.json {
         output.json(&Answer { ids })
     } else {
-        Ok(output.line(&lines::comma_separated(&ids))?)
+        output.line(&lines::comma_separated(&ids))
     }
 }
 

@@ -26,7 +26,21 @@ pub(crate) struct Ended {
 
 /// Without any variable that the program or its terminal code reads.
 pub(crate) fn program<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Program {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_llama-cli"));
+    let mut command = clean(env!("CARGO_BIN_EXE_llama-cli"));
+    command
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    Program {
+        command,
+        stdin: Vec::new(),
+    }
+}
+
+/// An executable in the environment of [`program`].
+pub(crate) fn clean(executable: &str) -> Command {
+    let mut command = Command::new(executable);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if ["LLAMA_", "HF_", "HUGGING"]
@@ -52,14 +66,6 @@ pub(crate) fn program<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Pro
     // Mesa asks libwayland, which complains on stderr where this is not set.
     command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
     command
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    Program {
-        command,
-        stdin: Vec::new(),
-    }
 }
 
 impl Program {

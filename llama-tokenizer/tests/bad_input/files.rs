@@ -20,19 +20,52 @@ fn a_directory_without_a_tokenizer() {
     );
 }
 
+/// What the system says of a path that is not there: ENOENT, or ERROR_PATH_NOT_FOUND of Windows.
+fn absent() -> std::io::Error {
+    std::io::Error::from_raw_os_error(if cfg!(windows) { 3 } else { 2 })
+}
+
+#[test]
+fn a_directory_that_is_not_there() {
+    let path = tempfile::tempdir().unwrap().path().join("no model");
+    assert_eq!(
+        Tokenizer::from_dir(&path).unwrap_err().to_string(),
+        format!(
+            "{}: cannot be read: {}; check that the path exists and may be read",
+            path.display(),
+            absent()
+        )
+    );
+}
+
+#[test]
+fn a_file_in_the_place_of_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tokenizer.model");
+    fs::write(&path, MODEL).unwrap();
+    // ENOTDIR, or ERROR_DIRECTORY of Windows.
+    let refused = std::io::Error::from_raw_os_error(if cfg!(windows) { 267 } else { 20 });
+    assert_eq!(
+        Tokenizer::from_dir(&path).unwrap_err().to_string(),
+        format!(
+            "{}: cannot be read: {refused}; check that the path exists and may be read",
+            path.display()
+        )
+    );
+}
+
 #[test]
 fn a_file_that_is_not_there() {
     let path = tempfile::tempdir().unwrap().path().join("tokenizer.model");
     let error = Tokenizer::from_model_file(&path).unwrap_err();
     assert!(matches!(&error, Error::Read { path: named, .. } if *named == path));
-    let sentence = error.to_string();
-    assert!(
-        sentence.starts_with(&format!("{}: cannot be read: ", path.display())),
-        "{sentence}"
-    );
-    assert!(
-        sentence.ends_with("; check that the path exists and may be read"),
-        "{sentence}"
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{}: cannot be read: {}; check that the path exists and may be read",
+            path.display(),
+            absent()
+        )
     );
 }
 

@@ -249,9 +249,10 @@ fn shape_times_dtype_overflows() {
 #[test]
 fn shape_of_many_dimensions() {
     let header = json!({"a": {"dtype": "F32", "shape": [1, 1, 1, 1, 1, 1, 1, 1, 1], "data_offsets": [0, 4]}});
-    assert!(
-        refused(raw(header.to_string(), &[0; 4]))
-            .contains("invalid length 9, expected at most 8 dimensions")
+    assert_eq!(
+        refused(raw(header.to_string(), &[0; 4])),
+        "expected a header of tensors with dtype, shape and data_offsets, found \"a\": invalid length 9, expected at most 8 \
+         dimensions at line 1 column 0; download the file again"
     );
 }
 
