@@ -244,7 +244,7 @@ pub(crate) struct ManArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelArgs {
-    /// A Hugging Face or Meta directory, or ORG/NAME from the Hub's cache; without it the built-in demo model
+    /// A Hugging Face or Meta directory, a GGUF file, or ORG/NAME from the Hub's cache; without it the built-in demo model
     #[arg(
         short,
         long,

@@ -1,40 +1,88 @@
-//! One model in every form that torch writes (`llama-weights/tests/golden/torch/generate.py`): the logits of transformers, and the
-//! same from Meta's one and two shards and from `.bin` files as from safetensors.
+//! One model in every form: the logits of transformers, and the same from Meta's one and two shards, from `.bin` files
+//! (`llama-weights/tests/golden/torch/generate.py`) and from GGUF (`golden/gguf/generate.py`) as from safetensors; and of GGUF's
+//! quantized types the logits of the weights as the `gguf` package dequantizes them.
 
 mod adapter;
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use libtest_mimic::{Arguments, Failed};
+use libtest_mimic::{Arguments, Failed, Trial};
 use llama_model::llama_kernels::Gpu;
 use llama_model::llama_weights::Checkpoint;
 use llama_model::{KvChoice, LoadOptions, Model, SessionOptions, WeightChoice};
 use safetensors::SafeTensors;
 
-const SAFETENSORS: &str = "hf";
+const HELD: [(&str, WeightChoice); 3] = [
+    ("f32", WeightChoice::F32),
+    ("f16", WeightChoice::F16),
+    ("q8_0", WeightChoice::Q8_0),
+];
 
 fn main() {
-    let mut trials = vec![adapter::trial("safetensors/transformers", |gpu| {
-        let golden = Golden::read()?;
-        // As parity.rs has it.
-        let logits = logits(gpu, SAFETENSORS, WeightChoice::F32, &golden.ids)?;
-        expect_close(&logits, &golden.logits, 2e-4)
-    })];
+    let mut trials = torch();
+    trials.extend(gguf());
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn torch() -> Vec<Trial> {
+    let folder = |form: &str| golden("../llama-weights/tests/golden/torch").join(form);
+    let (safetensors, expected) = (folder("hf"), folder("golden.safetensors"));
+    let mut trials = Vec::new();
     for form in ["meta-1", "meta-2", "bin-1", "bin-2"] {
-        for (held, weights) in [
-            ("f32", WeightChoice::F32),
-            ("f16", WeightChoice::F16),
-            ("q8_0", WeightChoice::Q8_0),
-        ] {
-            trials.push(adapter::trial(format!("{form}/{held}"), move |gpu| {
-                let ids = Golden::read()?.ids;
-                let expected = logits(gpu, SAFETENSORS, weights, &ids)?;
-                expect_close(&logits(gpu, form, weights, &ids)?, &expected, 1e-6)
+        let prompt = expected.clone();
+        trials.extend(same(form, folder(form), safetensors.clone(), move || {
+            Ok(Golden::read(&prompt)?.ids)
+        }));
+    }
+    trials.push(adapter::trial("safetensors/transformers", move |gpu| {
+        let golden = Golden::read(&expected)?;
+        // As parity.rs has it.
+        let logits = logits(gpu, &safetensors, WeightChoice::F32, &golden.ids)?;
+        expect_close(&logits, &golden.logits, 2e-4)
+    }));
+    trials
+}
+
+fn gguf() -> Vec<Trial> {
+    let folder = |file: &str| golden("tests/golden/gguf").join(file);
+    let mut trials = Vec::new();
+    for form in ["gqa-8-to-1-f16", "biases"] {
+        let safetensors = golden("tests/golden/parity").join(form);
+        let prompt = || Ok((0..60).map(|at| 3 + at * 7 % 90).collect());
+        let file = folder(&format!("{form}.gguf"));
+        trials.extend(same(&format!("{form}.gguf"), file, safetensors, prompt));
+    }
+    for form in ["q8_0", "q4_0", "q5_0", "mixed", "mixed-k"] {
+        for (held, weights) in [("f32", WeightChoice::F32), ("auto", WeightChoice::Auto)] {
+            let file = folder(&format!("{form}.gguf"));
+            let expected = folder(&format!("{form}.safetensors"));
+            trials.push(adapter::trial(format!("{form}.gguf/{held}"), move |gpu| {
+                let golden = Golden::read(&expected)?;
+                let logits = logits(gpu, &file, weights, &golden.ids)?;
+                expect_close(&logits, &golden.logits, 2e-3)
             }));
         }
     }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    trials
+}
+
+/// Two forms of one model make one trial for each way of holding the weights.
+fn same(
+    name: &str,
+    form: PathBuf,
+    safetensors: PathBuf,
+    prompt: impl Fn() -> Result<Vec<u32>, Failed> + Clone + Send + 'static,
+) -> Vec<Trial> {
+    let trials = HELD.into_iter().map(|(held, weights)| {
+        let (form, safetensors, prompt) = (form.clone(), safetensors.clone(), prompt.clone());
+        adapter::trial(format!("{name}/{held}"), move |gpu| {
+            let ids = prompt()?;
+            let expected = logits(gpu, &safetensors, weights, &ids)?;
+            expect_close(&logits(gpu, &form, weights, &ids)?, &expected, 1e-6)
+        })
+    });
+    trials.collect()
 }
 
 struct Golden {
@@ -44,8 +92,8 @@ struct Golden {
 }
 
 impl Golden {
-    fn read() -> Result<Self, Failed> {
-        let bytes = std::fs::read(folder("golden.safetensors"))?;
+    fn read(path: &Path) -> Result<Self, Failed> {
+        let bytes = std::fs::read(path)?;
         let file = SafeTensors::deserialize(&bytes)?;
         let ids = file.tensor("input_ids")?.data().chunks_exact(8);
         let logits = file.tensor("logits")?.data().chunks_exact(4);
@@ -61,15 +109,13 @@ impl Golden {
     }
 }
 
-fn folder(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../llama-weights/tests/golden/torch")
-        .join(name)
+fn golden(folder: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder)
 }
 
 /// Of every position.
-fn logits(gpu: &Gpu, form: &str, weights: WeightChoice, ids: &[u32]) -> Result<Vec<f32>, Failed> {
-    let checkpoint = Checkpoint::open(&folder(form))?;
+fn logits(gpu: &Gpu, form: &Path, weights: WeightChoice, ids: &[u32]) -> Result<Vec<f32>, Failed> {
+    let checkpoint = Checkpoint::open(form)?;
     let go_on = &mut |_| ControlFlow::Continue(());
     let model = Model::load(gpu, &checkpoint, &LoadOptions { weights }, go_on)?;
     let mut session = model.session(&SessionOptions {

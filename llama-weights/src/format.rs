@@ -46,7 +46,6 @@ impl fmt::Display for Format {
     }
 }
 
-
 /// Tells formats apart by what lies at `path`, and opens the checkpoint.
 pub(crate) fn open(path: &Path) -> Result<Checkpoint, Error> {
     let metadata = std::fs::metadata(path).map_err(|source| Error::io(path, source))?;
