@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use llama_chat_template::parse_messages;
 use rustyline::config::Behavior;
 use rustyline::error::{ReadlineError, Signal as LineSignal};
-use rustyline::history::DefaultHistory;
+use rustyline::history::{DefaultHistory, History};
 use rustyline::{ColorMode, Config, Editor};
 
 use crate::answer::Finish;
@@ -44,6 +44,7 @@ pub(crate) fn run(args: ChatArgs, interrupts: &Interrupts) -> Result<()> {
             break;
         };
         drop(watch);
+        lines.let_go();
         let step = match Slash::parse(&line) {
             None if line.trim().is_empty() => continue,
             None => {
@@ -169,7 +170,11 @@ fn ends_the_chat(error: &anyhow::Error) -> bool {
 
 /// Messages from a line editor.
 struct Lines {
-    editor: Editor<(), DefaultHistory>,
+    config: Config,
+    /// There while lines are read alone: as long as it lives, SIGINT is its own, and would stop no answer.
+    editor: Option<Editor<(), DefaultHistory>>,
+    /// What was typed, while there is no editor.
+    typed: DefaultHistory,
     history: Option<PathBuf>,
 }
 
@@ -194,14 +199,38 @@ impl Lines {
             .history_ignore_space(true)
             .auto_add_history(true)
             .build();
-        let mut editor = Editor::with_config(config)?;
+        let mut typed = DefaultHistory::with_config(&config);
         let history = history::file();
         match &history {
             // A first chat finds no file.
-            Some(path) => drop(editor.load_history(path)),
+            Some(path) => drop(typed.load(path)),
             None => notices.detail("there is no place for a history of what is typed"),
         }
-        Ok(Self { editor, history })
+        Ok(Self {
+            config,
+            editor: None,
+            typed,
+            history,
+        })
+    }
+
+    /// Gives SIGINT back until the next line is read.
+    fn let_go(&mut self) {
+        if let Some(mut editor) = self.editor.take() {
+            self.typed = std::mem::take(editor.history_mut());
+        }
+    }
+
+    fn editor(&mut self) -> Result<&mut Editor<(), DefaultHistory>> {
+        let editor = match self.editor.take() {
+            Some(editor) => editor,
+            None => {
+                let mut editor = Editor::with_config(self.config.clone())?;
+                *editor.history_mut() = std::mem::take(&mut self.typed);
+                editor
+            }
+        };
+        Ok(self.editor.insert(editor))
     }
 
     /// The next message or command; `None` at the end of input. A block of several lines is one message.
@@ -242,7 +271,7 @@ impl Lines {
 
     fn read(&mut self, prompt: &str) -> Result<Typed> {
         loop {
-            match self.editor.readline(prompt) {
+            match self.editor()?.readline(prompt) {
                 Ok(line) => {
                     self.keep_history();
                     return Ok(Typed::Line(line));
@@ -260,8 +289,8 @@ impl Lines {
 
     /// After every line, so that a chat that is killed loses none. A history that cannot be written is no failure.
     fn keep_history(&mut self) {
-        if let Some(path) = &self.history {
-            let _ = self.editor.append_history(path);
+        if let (Some(path), Some(editor)) = (&self.history, &mut self.editor) {
+            let _ = editor.append_history(path);
         }
     }
 }

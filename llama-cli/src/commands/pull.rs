@@ -37,7 +37,7 @@ pub(crate) fn run(args: PullArgs) -> Result<()> {
     let path = pulled.path.display().to_string();
     let mut output = Output::new();
     if !args.output.json {
-        return Ok(output.line(&path)?);
+        return output.line(&path);
     }
     let files = pulled
         .files
