@@ -252,7 +252,7 @@ fn shape_of_many_dimensions() {
     assert_eq!(
         refused(raw(header.to_string(), &[0; 4])),
         "expected a header of tensors with dtype, shape and data_offsets, found \"a\": invalid length 9, expected at most 8 \
-         dimensions at line 1 column 0; download the file again"
+         dimensions at line 1 column 68; download the file again"
     );
 }
 
