@@ -62,10 +62,9 @@ pub(crate) fn open(path: &Path) -> Result<Checkpoint, Error> {
 pub(crate) fn vocabulary(path: &Path) -> Result<Option<gguf::Vocabulary>, Error> {
     let metadata = std::fs::metadata(path).map_err(|source| Error::io(path, source))?;
     if metadata.is_dir() {
-        let contents = Contents::read(path)?;
-        return match contents.gguf() {
-            names if names.is_empty() => Ok(None),
-            names => gguf::vocabulary(&gguf::only_one(path, &names)?),
+        return match form(&names_in(path)?) {
+            Some(Form::Gguf(names)) => gguf::vocabulary(&gguf::only_one(path, &names)?),
+            _ => Ok(None),
         };
     }
     match first_bytes(path, metadata.is_file())?.as_slice() {
@@ -74,55 +73,51 @@ pub(crate) fn vocabulary(path: &Path) -> Result<Option<gguf::Vocabulary>, Error>
     }
 }
 
-/// The names of what lies in a directory.
-struct Contents(Vec<OsString>);
+/// What a directory is opened as.
+enum Form {
+    HuggingFace(huggingface::Container),
+    Meta,
+    /// Its GGUF files, in order.
+    Gguf(Vec<String>),
+}
 
-impl Contents {
-    fn read(path: &Path) -> Result<Self, Error> {
-        std::fs::read_dir(path)
-            .and_then(|entries| {
-                entries
-                    .map(|entry| entry.map(|entry| entry.file_name()))
-                    .collect::<Result<Vec<_>, _>>()
-            })
-            .map(Self)
-            .map_err(|source| Error::io(path, source))
+/// The first of the forms that a directory with these names has; `None` where it has none.
+fn form(names: &[OsString]) -> Option<Form> {
+    if let Some(container) = huggingface::Container::find(names) {
+        return Some(Form::HuggingFace(container));
     }
+    if meta::is_directory_of(names) {
+        return Some(Form::Meta);
+    }
+    let mut gguf: Vec<String> = names
+        .iter()
+        .filter(|name| Path::new(name).extension() == Some("gguf".as_ref()))
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    gguf.sort();
+    (!gguf.is_empty()).then_some(Form::Gguf(gguf))
+}
 
-    fn with_extension<'a>(&'a self, extension: &'a str) -> impl Iterator<Item = &'a OsString> {
-        self.0
-            .iter()
-            .filter(move |name| Path::new(name).extension() == Some(extension.as_ref()))
-    }
-
-    /// The GGUF files of a directory that has nothing which is preferred, in order.
-    fn gguf(&self) -> Vec<String> {
-        if huggingface::Container::find(&self.0).is_some() || meta::is_directory_of(&self.0) {
-            return Vec::new();
-        }
-        let mut names: Vec<String> = self
-            .with_extension("gguf")
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
-    }
+fn names_in(directory: &Path) -> Result<Vec<OsString>, Error> {
+    std::fs::read_dir(directory)
+        .and_then(|entries| {
+            entries
+                .map(|entry| entry.map(|entry| entry.file_name()))
+                .collect()
+        })
+        .map_err(|source| Error::io(directory, source))
 }
 
 fn open_directory(path: &Path) -> Result<Checkpoint, Error> {
-    let contents = Contents::read(path)?;
-    let gguf = contents.gguf();
-    if let Some(container) = huggingface::Container::find(&contents.0) {
-        huggingface::open(path, container)
-    } else if meta::is_directory_of(&contents.0) {
-        meta::open(path)
-    } else if !gguf.is_empty() {
-        gguf::open(&gguf::only_one(path, &gguf)?)
-    } else {
-        Err(Error::UnknownFormat {
+    let names = names_in(path)?;
+    match form(&names) {
+        Some(Form::HuggingFace(container)) => huggingface::open(path, container),
+        Some(Form::Meta) => meta::open(path),
+        Some(Form::Gguf(names)) => gguf::open(&gguf::only_one(path, &names)?),
+        None => Err(Error::UnknownFormat {
             path: path.to_owned(),
-            found: listing(contents.0),
-        })
+            found: listing(names),
+        }),
     }
 }
 

@@ -22,6 +22,43 @@ pub(super) struct Fields {
     object: Map<String, Value>,
 }
 
+/// Integers by key, in whatever a file keeps its values.
+pub(super) trait Integers {
+    /// The value at a key: `None` where there is none, `Some(None)` where it is no integer from 0 on.
+    fn unsigned(&self, key: &str) -> Option<Option<u64>>;
+
+    /// An error about a key whose value is there, or absent.
+    fn fault(&self, key: &str, expected: impl Into<String>) -> Error;
+
+    /// An integer from `least` to `most`.
+    fn integer(&self, key: &str, least: u64, most: u64) -> Result<Option<usize>, Error> {
+        self.unsigned(key)
+            .map(|value| {
+                value
+                    .filter(|n| (least..=most).contains(n))
+                    .and_then(|n| usize::try_from(n).ok())
+                    .ok_or_else(|| self.fault(key, format!("an integer from {least} to {most}")))
+            })
+            .transpose()
+    }
+
+    /// A size: an integer from 1 to `most` that must be there.
+    fn size(&self, key: &str, most: u64) -> Result<usize, Error> {
+        self.integer(key, 1, most)?
+            .ok_or_else(|| self.fault(key, format!("an integer from 1 to {most}")))
+    }
+}
+
+impl Integers for Fields {
+    fn unsigned(&self, key: &str) -> Option<Option<u64>> {
+        self.get(key).map(Value::as_u64)
+    }
+
+    fn fault(&self, key: &str, expected: impl Into<String>) -> Error {
+        self.fault_found(key, expected, shown(self.get(key)))
+    }
+}
+
 impl Fields {
     /// Reads a file; equal keys add a warning.
     pub(super) fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Self, Error> {
@@ -47,11 +84,6 @@ impl Fields {
         self.object.get(key).filter(|value| !value.is_null())
     }
 
-    /// An error about a field whose value is in the object.
-    pub(super) fn fault(&self, key: &str, expected: impl Into<String>) -> Error {
-        self.fault_found(key, expected, shown(self.get(key)))
-    }
-
     pub(super) fn fault_found(
         &self,
         key: &str,
@@ -65,25 +97,6 @@ impl Fields {
             found: found.into(),
             advice: ADVICE,
         }
-    }
-
-    /// An integer from `least` to `most`.
-    pub(super) fn integer(&self, key: &str, least: u64, most: u64) -> Result<Option<usize>, Error> {
-        self.get(key)
-            .map(|value| {
-                value
-                    .as_u64()
-                    .filter(|n| (least..=most).contains(n))
-                    .and_then(|n| usize::try_from(n).ok())
-                    .ok_or_else(|| self.fault(key, format!("an integer from {least} to {most}")))
-            })
-            .transpose()
-    }
-
-    /// A size: an integer from 1 to `most` that must be there.
-    pub(super) fn size(&self, key: &str, most: u64) -> Result<usize, Error> {
-        self.integer(key, 1, most)?
-            .ok_or_else(|| self.fault(key, format!("an integer from 1 to {most}")))
     }
 
     pub(super) fn number(&self, key: &str) -> Result<Option<f64>, Error> {

@@ -19,6 +19,7 @@ use self::header::Header;
 use self::metadata::Metadata;
 use super::Format;
 use super::assign::{Entries, Naming};
+use crate::format::fields::Integers;
 use crate::mapping::Mapping;
 use crate::pieces::{MappedRows, RowOrder};
 use crate::{Checkpoint, Error};
@@ -71,9 +72,10 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, Error> {
 /// The vocabulary of a file, or of the first of its parts; nothing but its metadata is read.
 pub(super) fn vocabulary(path: &Path) -> Result<Option<Vocabulary>, Error> {
     let file = map(path)?;
-    let first = split::first_part(path, &read_metadata(path, &file)?)?;
+    let metadata = read_metadata(path, &file)?;
+    let first = split::first_part(path, &metadata)?;
     if first == path {
-        return vocabulary_of(&file);
+        return vocabulary::read(&metadata);
     }
     vocabulary_of(&map(&first)?)
 }

@@ -8,6 +8,7 @@ use super::metadata::Metadata;
 use super::names::tensor_name;
 use super::vocabulary::special_ids;
 use crate::format::assign::Entry;
+use crate::format::fields::Integers;
 use crate::hyperparameters::limit;
 use crate::{Error, Hyperparameters, LayerPart, RopeScaling, TensorRole};
 

@@ -9,7 +9,6 @@ use std::path::Path;
 use super::fault::GgufFault;
 use super::metadata::{Array, Metadata, Value, ValueType};
 
-const MAGIC: [u8; 4] = *b"GGUF";
 /// More keys than any file has; what the format's own limit would allow are 2⁶⁴.
 const MOST_KEYS: u64 = 1 << 16;
 /// More tensors than any model of [`crate::hyperparameters::limit`] has.
@@ -45,7 +44,7 @@ impl<'a> Header<'a> {
     pub(super) fn read(path: &'a Path, file: &'a [u8]) -> Result<Self, GgufFault> {
         let found = file.len() as u64;
         let magic = *file.first_chunk().ok_or(GgufFault::TooShort { found })?;
-        if magic != MAGIC {
+        if magic != super::MAGIC {
             return Err(GgufFault::Magic { found: magic });
         }
         if found < 24 {

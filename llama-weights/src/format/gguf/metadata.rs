@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::Error;
 use crate::error::Excerpt;
+use crate::format::fields::Integers;
 
 const ADVICE: &str = "convert the model again or download another file of it";
 
@@ -129,28 +130,19 @@ impl<'a> Array<'a> {
     }
 }
 
+impl Integers for Metadata<'_> {
+    fn unsigned(&self, key: &str) -> Option<Option<u64>> {
+        self.get(key).map(Value::as_u64)
+    }
+
+    fn fault(&self, key: &str, expected: impl Into<String>) -> Error {
+        self.fault_found(key, expected, shown(self.get(key)))
+    }
+}
+
 impl<'a> Metadata<'a> {
     pub(super) fn get(&self, key: &str) -> Option<Value<'a>> {
         self.values.get(key).copied()
-    }
-
-    /// An integer from `least` to `most`.
-    pub(super) fn integer(&self, key: &str, least: u64, most: u64) -> Result<Option<usize>, Error> {
-        self.get(key)
-            .map(|value| {
-                value
-                    .as_u64()
-                    .filter(|n| (least..=most).contains(n))
-                    .and_then(|n| usize::try_from(n).ok())
-                    .ok_or_else(|| self.fault(key, format!("an integer from {least} to {most}")))
-            })
-            .transpose()
-    }
-
-    /// A size: an integer from 1 to `most` that must be there.
-    pub(super) fn size(&self, key: &str, most: u64) -> Result<usize, Error> {
-        self.integer(key, 1, most)?
-            .ok_or_else(|| self.fault(key, format!("an integer from 1 to {most}")))
     }
 
     pub(super) fn number(&self, key: &str) -> Result<Option<f64>, Error> {
@@ -183,11 +175,6 @@ impl<'a> Metadata<'a> {
                 text.ok_or_else(|| self.fault(key, "a string in UTF-8"))
             })
             .transpose()
-    }
-
-    /// An error about a key whose value is in the file.
-    pub(super) fn fault(&self, key: &str, expected: impl Into<String>) -> Error {
-        self.fault_found(key, expected, shown(self.get(key)))
     }
 
     pub(super) fn fault_found(

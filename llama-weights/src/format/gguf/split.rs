@@ -8,6 +8,7 @@ use super::header::Header;
 use super::metadata::Metadata;
 use crate::Error;
 use crate::error::Excerpt;
+use crate::format::fields::Integers;
 use crate::mapping::Mapping;
 
 const COUNT: &str = "split.count";

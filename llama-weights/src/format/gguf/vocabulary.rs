@@ -5,6 +5,7 @@ use std::path::Path;
 use super::metadata::{Array, Metadata, Value, ValueType};
 use crate::Error;
 use crate::error::Excerpt;
+use crate::format::fields::Integers;
 
 const MODEL: &str = "tokenizer.ggml.model";
 const PIECES: &str = "tokenizer.ggml.tokens";

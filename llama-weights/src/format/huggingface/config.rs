@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::error::Excerpt;
-use crate::format::fields::Fields;
+use crate::format::fields::{Fields, Integers};
 use crate::hyperparameters::limit;
 use crate::{DType, Error, GenerationConfig, Hyperparameters, RopeScaling};
 

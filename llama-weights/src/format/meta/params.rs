@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::format::fields::Fields;
+use crate::format::fields::{Fields, Integers};
 use crate::hyperparameters::{Violation, limit};
 use crate::{Error, Hyperparameters, RopeScaling};
 
