@@ -99,16 +99,16 @@ impl Source {
         let Some(path) = self.path() else {
             return Ok(demo::tokenizer()?);
         };
-        Ok(match vocabulary_of(path)? {
-            Some(vocabulary) => vocabulary::tokenizer(vocabulary)?,
-            None => Tokenizer::from_dir(&tokenizer_directory(path))?,
-        })
+        match own_tokenizer(path)? {
+            Some(tokenizer) => Ok(tokenizer),
+            None => Ok(Tokenizer::from_dir(&tokenizer_directory(path))?),
+        }
     }
 
     /// The tokenizer, or `None` where the model comes without one. A broken one is an error.
     pub(crate) fn tokenizer_if_any(&self) -> Result<Option<Tokenizer>> {
         match self.path() {
-            Some(path) if !has_tokenizer(path)? => Ok(None),
+            Some(path) if !lies_in(&tokenizer_directory(path)) => own_tokenizer(path),
             _ => self.tokenizer().map(Some),
         }
     }
@@ -155,6 +155,11 @@ fn vocabulary_of(path: &Path) -> Result<Option<Vocabulary>> {
     Ok(Vocabulary::open(path)?)
 }
 
+/// The tokenizer that the weights bring themselves.
+fn own_tokenizer(path: &Path) -> Result<Option<Tokenizer>> {
+    vocabulary_of(path)?.map(vocabulary::tokenizer).transpose()
+}
+
 /// Where the tokenizer of a model lies: beside its weights, or one level up, where Meta's download script leaves the one
 /// of all sizes.
 fn tokenizer_directory(model: &Path) -> PathBuf {
@@ -165,10 +170,6 @@ fn tokenizer_directory(model: &Path) -> PathBuf {
     } else {
         model.to_owned()
     }
-}
-
-fn has_tokenizer(path: &Path) -> Result<bool> {
-    Ok(lies_in(&tokenizer_directory(path)) || vocabulary_of(path)?.is_some())
 }
 
 fn lies_in(directory: &Path) -> bool {
