@@ -3,6 +3,7 @@
 //! quantized types the logits of the weights as the `gguf` package dequantizes them.
 
 mod adapter;
+mod logits;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ use llama_model::llama_kernels::Gpu;
 use llama_model::llama_weights::Checkpoint;
 use llama_model::{KvChoice, LoadOptions, Model, SessionOptions, WeightChoice};
 use safetensors::SafeTensors;
+
+use logits::{all_logits, expect_close};
 
 const HELD: [(&str, WeightChoice); 3] = [
     ("f32", WeightChoice::F32),
@@ -123,27 +126,5 @@ fn logits(gpu: &Gpu, form: &Path, weights: WeightChoice, ids: &[u32]) -> Result<
         kv: KvChoice::F32,
         chunk: None,
     })?;
-    let mut all = Vec::new();
-    session.logits_of_all(ids, &mut |_, logits| {
-        all.extend_from_slice(logits);
-        ControlFlow::Continue(())
-    })?;
-    Ok(all)
-}
-
-/// Every value within `tolerance` of the largest expected one.
-fn expect_close(found: &[f32], expected: &[f32], tolerance: f32) -> Result<(), Failed> {
-    let largest = expected.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-    let differences = found.iter().zip(expected).map(|(f, e)| (f - e).abs());
-    // NaN is the largest here: it must not pass.
-    let worst = differences.max_by(f32::total_cmp).unwrap_or(f32::NAN) / largest;
-    if found.len() == expected.len() && worst <= tolerance {
-        return Ok(());
-    }
-    let message = format!(
-        "{} logits, expected {}: off by {worst:.2e} of the largest, allowed {tolerance:.1e}",
-        found.len(),
-        expected.len()
-    );
-    Err(message.into())
+    all_logits(&mut session, ids)
 }

@@ -3,6 +3,7 @@
 
 mod adapter;
 mod golden;
+mod logits;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -12,6 +13,7 @@ use libtest_mimic::{Arguments, Failed};
 use llama_model::llama_kernels::Gpu;
 use llama_model::llama_weights::{Checkpoint, DType, quant};
 use llama_model::{KvChoice, LoadOptions, Model, Session, SessionOptions, WeightChoice};
+use logits::{all_logits, expect_close, largest};
 use safetensors::tensor::{Dtype, TensorView};
 
 fn main() {
@@ -219,41 +221,6 @@ impl Case {
     fn load(&self, gpu: &Gpu, weights: WeightChoice) -> Result<Model, Failed> {
         load(gpu, &self.checkpoint()?, weights)
     }
-}
-
-fn all_logits(session: &mut Session, ids: &[u32]) -> Result<Vec<f32>, Failed> {
-    let mut all = Vec::new();
-    session.logits_of_all(ids, &mut |_, logits| {
-        all.extend_from_slice(logits);
-        ControlFlow::Continue(())
-    })?;
-    Ok(all)
-}
-
-/// Every value within `tolerance` of the largest expected one.
-fn expect_close(found: &[f32], expected: &[f32], tolerance: f32) -> Result<(), Failed> {
-    if found.len() != expected.len() {
-        return Err(format!("{} logits, expected {}", found.len(), expected.len()).into());
-    }
-    let differences = found.iter().zip(expected).map(|(f, e)| (f - e).abs());
-    // NaN is the largest here: it must not pass.
-    let worst = differences.enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
-    let Some((index, difference)) = worst else {
-        return Err("no logits at all".into());
-    };
-    let relative = difference / largest(expected);
-    if relative <= tolerance {
-        return Ok(());
-    }
-    let (found, expected) = (found[index], expected[index]);
-    let message = format!(
-        "logit {index} is {found}, expected {expected}: off by {relative:.2e} of the largest, allowed {tolerance:.1e}"
-    );
-    Err(message.into())
-}
-
-fn largest(logits: &[f32]) -> f32 {
-    logits.iter().fold(0.0, |largest, l| largest.max(l.abs()))
 }
 
 fn argmax(logits: &[f32]) -> u32 {
