@@ -180,18 +180,21 @@ fn nothing_in_the_default_tree_needs_a_c_compiler() {
     );
 }
 
+/// What a release is built from, on every target.
+const WITH_HUB: [&str; 7] = [
+    "--workspace",
+    "--features",
+    "llama-cli/hub",
+    "--edges",
+    "normal,build",
+    "--target",
+    "all",
+];
+
 /// A C compiler and nothing else: no cmake, no system library.
 #[test]
 fn the_hub_needs_a_c_compiler_at_most() {
-    let tree = tree(&[
-        "--workspace",
-        "--features",
-        "llama-cli/hub",
-        "--edges",
-        "normal,build",
-        "--target",
-        "all",
-    ]);
+    let tree = tree(&WITH_HUB);
     let needs_c = |name: &str| {
         C_TOOLS.contains(&name) || (name.ends_with("-sys") && !DECLARATIONS.contains(&name))
     };
@@ -207,15 +210,7 @@ fn the_hub_needs_a_c_compiler_at_most() {
 /// `rust-version` promises what the dependencies ask for, no more and no less.
 #[test]
 fn rust_version_is_the_highest_that_a_dependency_asks_for() {
-    let tree = tree(&[
-        "--workspace",
-        "--features",
-        "llama-cli/hub",
-        "--edges",
-        "normal,build",
-        "--target",
-        "all",
-    ]);
+    let tree = tree(&WITH_HUB);
     let ours: BTreeSet<&str> = MAY_KNOW.iter().map(|(name, _)| *name).collect();
     let mut highest = BTreeMap::new();
     for package in workspace::packages() {
