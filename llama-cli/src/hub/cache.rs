@@ -231,13 +231,13 @@ impl Format {
         }
     }
 
-    /// Which of a snapshot's formats a run would use: safetensors before all.
+    /// Which of a snapshot's formats a run would use, in the order that `llama_weights` opens them.
     fn or(self, other: Self) -> Self {
         let rank = |format: Self| match format {
             Self::Safetensors => 0,
-            Self::Gguf => 1,
+            Self::PyTorch => 1,
             Self::Meta => 2,
-            Self::PyTorch => 3,
+            Self::Gguf => 3,
             Self::None => 4,
         };
         if rank(other) < rank(self) {
@@ -332,6 +332,17 @@ mod tests {
         assert!(cache.remove(&repository).unwrap() > Some(8));
         assert_eq!(cache.remove(&repository).unwrap(), None);
         assert!(!folder.exists());
+    }
+
+    #[test]
+    fn of_several_formats_the_first_that_a_run_opens_is_told() {
+        use Format::{Gguf, Meta, None, PyTorch, Safetensors};
+        let order = [Safetensors, PyTorch, Meta, Gguf, None];
+        for (at, first) in order.into_iter().enumerate() {
+            for later in &order[at..] {
+                assert_eq!((first.or(*later), later.or(first)), (first, first));
+            }
+        }
     }
 
     #[test]
