@@ -22,12 +22,7 @@ const PROMPT: usize = 64;
 const CONTEXT: usize = 1_024;
 const PAGE: usize = 16;
 
-const FORMATS: [WeightFormat; 4] = [
-    WeightFormat::F32,
-    WeightFormat::F16,
-    WeightFormat::Q8_0,
-    WeightFormat::Q4_0,
-];
+const FORMATS: [WeightFormat; 10] = WeightFormat::ALL;
 
 fn all(criterion: &mut Criterion) {
     let gpu = match Gpu::new(&GpuOptions::default()) {

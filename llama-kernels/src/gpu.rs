@@ -32,4 +32,4 @@ pub use recorder::Recorder;
 pub use step::{StepBuffer, StepLayout, StepRow, TokenSource};
 pub use tensor::Tensor;
 pub use upload::{Stage, Upload};
-pub use weight_matrix::{WeightMatrix, WeightPiece};
+pub use weight_matrix::{Section, WeightMatrix, WeightPiece};

@@ -11,12 +11,15 @@ mod kernel;
 pub mod ops;
 #[cfg(feature = "wgpu")]
 mod peaks;
+mod planes;
 pub mod reference;
 mod trust;
 
 pub use capabilities::{Capabilities, Limits, SubgroupSizes};
 pub use error::Error;
-pub use format::{BLOCK, KvFormat, NO_TOKEN, Planes, WeightFormat, kv_row, padded, scale_stride};
+pub use format::{
+    BLOCK, KvFormat, NO_TOKEN, SUPER_BLOCK, WeightFormat, kv_row, padded, scale_stride,
+};
 #[cfg(feature = "wgpu")]
 pub use gpu::*;
 pub use kernel::{
@@ -25,5 +28,6 @@ pub use kernel::{
 };
 #[cfg(feature = "wgpu")]
 pub use peaks::Peaks;
+pub use planes::Planes;
 #[cfg(feature = "wgpu")]
 pub use wgpu;

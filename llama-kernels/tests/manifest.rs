@@ -149,7 +149,7 @@ fn a_device_that_lacks_an_ability_is_told_which() {
 #[test]
 fn a_request_that_nothing_answers_selects_nothing() {
     assert_eq!(
-        select("matvec", &[("weight", "q2_k")], &Capabilities::default()),
+        select("matvec", &[("weight", "q3_k")], &Capabilities::default()),
         None
     );
     assert_eq!(

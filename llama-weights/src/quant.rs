@@ -10,6 +10,7 @@ mod k;
 mod q4;
 mod q5;
 mod q8;
+mod repack;
 
 pub use k::{
     K_BLOCK, Q2_K_BYTES, Q3_K_BYTES, Q4_K_BYTES, Q5_K_BYTES, Q6_K_BYTES, dequantize_q2_k,
@@ -18,6 +19,7 @@ pub use k::{
 pub use q4::{Q4_0_BYTES, Q4_1_BYTES, dequantize_q4_0, dequantize_q4_1, quantize_q4_0};
 pub use q5::{Q5_0_BYTES, Q5_1_BYTES, dequantize_q5_0, dequantize_q5_1};
 pub use q8::{Q8_0_BYTES, dequantize_q8_0, q4_0_to_q8_0, q5_0_to_q8_0, quantize_q8_0};
+pub use repack::{q3_k_to_q6_k, q4_1_to_q5_1, q4_k_to_q5_k};
 
 use half::f16;
 

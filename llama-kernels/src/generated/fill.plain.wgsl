@@ -7,8 +7,9 @@ struct Args {
     values: u32,
     packed: u32,
     seed: u32,
-    mask: u32,
-    base: u32
+    record: u32,
+    pad: u32,
+    parts: array<vec4<u32>, 3>
 }
 
 @group(0) @binding(0)
@@ -28,7 +29,15 @@ fn word(key: u32, w: u32) -> u32 {
     if first >= args.values {
         return 0u;
     }
-    let noise = (hash(key + w) & args.mask) | args.base;
+    let at = w % args.record;
+    var part = args.parts[2];
+    if at < args.parts[0].x {
+        part = args.parts[0];
+    }
+    else if at < args.parts[1].x {
+        part = args.parts[1];
+    }
+    let noise = (hash(key + w) & part.y) | part.z;
     let is_half = first + args.packed > args.values;
     return select(noise, noise & 65535u, is_half);
 }

@@ -41,12 +41,12 @@ fn tile_multiply(group: vec2<u32>, lane: TileLane) {
     var sum15 = vec4<f32>();
     let words = min(matrix.blocks * 8u, 8u);
     for (var block = 0u; block < matrix.blocks; block++) {
-        let scale0 = weight_columns_scale(rows.x, block);
-        let scale1 = weight_columns_scale(rows.y, block);
-        let scale2 = weight_columns_scale(rows.z, block);
-        let scale3 = weight_columns_scale(rows.w, block);
+        let scale0 = weight_scale(rows.x, block);
+        let scale1 = weight_scale(rows.y, block);
+        let scale2 = weight_scale(rows.z, block);
+        let scale3 = weight_scale(rows.w, block);
         for (var word = 0u; word < words; word++) {
-            let w = mat4x4<f32>(weight_columns(rows.x, block, word) * scale0, weight_columns(rows.y, block, word) * scale1, weight_columns(rows.z, block, word) * scale2, weight_columns(rows.w, block, word) * scale3);
+            let w = mat4x4<f32>(weight_columns(rows.x, block, word, scale0), weight_columns(rows.y, block, word, scale1), weight_columns(rows.z, block, word, scale2), weight_columns(rows.w, block, word, scale3));
             let lower = x[own.x + block * 8u + word];
             sum0 += subgroupBroadcast(lower, 0u) * w;
             sum1 += subgroupBroadcast(lower, 1u) * w;
@@ -121,11 +121,13 @@ fn weight_four(word: u64) -> vec4<f32> {
     return weight_halves(vec2<u32>(u32(word), u32(word >> 32u)));
 }
 
-fn weight_columns(row: u32, block: u32, word: u32) -> vec4<f32> {
+fn weight_columns(row: u32, block: u32, word: u32, scale: WeightScale) -> vec4<f32> {
     return weight_four(weight_data[(row * matrix.blocks + block) * 8u + word]);
 }
 
-fn weight_columns_scale(row: u32, block: u32) -> f32 {
+alias WeightScale = f32;
+
+fn weight_scale(row: u32, block: u32) -> WeightScale {
     return 1.0;
 }
 

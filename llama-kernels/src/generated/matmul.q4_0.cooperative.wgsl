@@ -166,11 +166,12 @@ var<storage, read> weight_data: array<vec4<u32>>;
 var<storage, read> weight_scales: array<u32>;
 
 fn weight_nibbles(word: u32) -> vec4<f32> {
-    let nibbles = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
-    return bitcast<vec4<f32>>(nibbles | vec4<u32>(1258291200u)) - vec4<f32>(8388616.0);
+    return quants_nibbles(word, 8388616.0);
 }
 
-fn weight_scale(row: u32, block: u32) -> f32 {
+alias WeightScale = f32;
+
+fn weight_scale(row: u32, block: u32) -> WeightScale {
     let at = row * ((matrix.blocks + 7u) / 8u * 8u) + block;
     let pair = unpack2x16float(weight_scales[at / 2u]);
     return select(pair.x, pair.y, (at & 1u) == 1u);
@@ -181,6 +182,11 @@ fn weight_load_block(row: u32, block: u32) -> array<vec4<f32>, 8> {
     let b = a >> vec4<u32>(4u);
     let scale = weight_scale(row, block);
     return array<vec4<f32>, 8>(weight_nibbles(a.x) * scale, weight_nibbles(a.y) * scale, weight_nibbles(a.z) * scale, weight_nibbles(a.w) * scale, weight_nibbles(b.x) * scale, weight_nibbles(b.y) * scale, weight_nibbles(b.z) * scale, weight_nibbles(b.w) * scale);
+}
+
+fn quants_nibbles(word: u32, zero: f32) -> vec4<f32> {
+    let quants = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
+    return bitcast<vec4<f32>>(quants | vec4<u32>(1258291200u)) - vec4<f32>(zero);
 }
 
 const TILES_STRIDE: u32 = 40u;

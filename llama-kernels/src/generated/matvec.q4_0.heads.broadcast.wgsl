@@ -90,11 +90,12 @@ var<storage, read> weight_data: array<vec4<u32>>;
 var<storage, read> weight_scales: array<u32>;
 
 fn weight_nibbles(word: u32) -> vec4<f32> {
-    let nibbles = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
-    return bitcast<vec4<f32>>(nibbles | vec4<u32>(1258291200u)) - vec4<f32>(8388616.0);
+    return quants_nibbles(word, 8388616.0);
 }
 
-fn weight_scale(row: u32, block: u32) -> f32 {
+alias WeightScale = f32;
+
+fn weight_scale(row: u32, block: u32) -> WeightScale {
     let at = row * ((matrix.blocks + 7u) / 8u * 8u) + block;
     let pair = unpack2x16float(weight_scales[at / 2u]);
     return select(pair.x, pair.y, (at & 1u) == 1u);
@@ -105,6 +106,11 @@ fn weight_dot_block(row: u32, block: u32, x: array<vec4<f32>, 8>) -> f32 {
     let low = dot(weight_nibbles(a.x), x[0]) + dot(weight_nibbles(a.y), x[1]) + dot(weight_nibbles(a.z), x[2]) + dot(weight_nibbles(a.w), x[3]);
     let high = dot(weight_nibbles(a.x >> 4u), x[4]) + dot(weight_nibbles(a.y >> 4u), x[5]) + dot(weight_nibbles(a.z >> 4u), x[6]) + dot(weight_nibbles(a.w >> 4u), x[7]);
     return (low + high) * weight_scale(row, block);
+}
+
+fn quants_nibbles(word: u32, zero: f32) -> vec4<f32> {
+    let quants = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
+    return bitcast<vec4<f32>>(quants | vec4<u32>(1258291200u)) - vec4<f32>(zero);
 }
 
 @group(0) @binding(15)

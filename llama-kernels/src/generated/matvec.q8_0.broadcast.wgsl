@@ -121,7 +121,9 @@ fn weight_high(word: u64) -> vec4<f32> {
     return weight_bytes(u32(word >> 32u));
 }
 
-fn weight_scale(row: u32, block: u32) -> f32 {
+alias WeightScale = f32;
+
+fn weight_scale(row: u32, block: u32) -> WeightScale {
     let at = row * ((matrix.blocks + 7u) / 8u * 8u) + block;
     let pair = unpack2x16float(weight_scales[at / 2u]);
     return select(pair.x, pair.y, (at & 1u) == 1u);

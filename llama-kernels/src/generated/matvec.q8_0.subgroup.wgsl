@@ -165,7 +165,9 @@ fn weight_bytes(word: u32) -> vec4<f32> {
     return vec4<f32>(vec4<i32>(bytes << 24u, bytes << 16u, bytes << 8u, bytes) >> vec4<u32>(24u));
 }
 
-fn weight_scale(row: u32, block: u32) -> f32 {
+alias WeightScale = f32;
+
+fn weight_scale(row: u32, block: u32) -> WeightScale {
     let at = row * ((matrix.blocks + 7u) / 8u * 8u) + block;
     let pair = unpack2x16float(weight_scales[at / 2u]);
     return select(pair.x, pair.y, (at & 1u) == 1u);

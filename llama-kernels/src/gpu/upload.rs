@@ -70,12 +70,26 @@ impl Upload {
         self.bytes / (format.data_row_bytes(columns) + format.scale_row_bytes(columns)).max(1)
     }
 
-    /// Memory for `rows` rows of a matrix; `None` where every buffer is lent or being copied from.
+    /// Memory for `rows` rows of a matrix in the format that it has from `first_row` on; `None` where every buffer is lent or
+    /// being copied from.
     ///
     /// # Errors
-    /// [`Error::Shape`] for more rows than there is room for; faults of the device.
-    pub fn stage(&mut self, matrix: &WeightMatrix, rows: usize) -> Result<Option<Stage>, Error> {
-        let (format, columns) = (matrix.format(), matrix.columns());
+    /// [`Error::Shape`] for more rows than there is room for, or a first row that is not there; faults of the device.
+    pub fn stage(
+        &mut self,
+        matrix: &WeightMatrix,
+        first_row: usize,
+        rows: usize,
+    ) -> Result<Option<Stage>, Error> {
+        let columns = matrix.columns();
+        let Some(format) = matrix.format_at(first_row) else {
+            return Err(Error::Shape {
+                op: "upload",
+                what: "first row".to_owned(),
+                expected: format!("below {}", matrix.rows()),
+                found: first_row.to_string(),
+            });
+        };
         let limit = self.rows_at_once(format, columns);
         if rows > limit {
             return Err(Error::Shape {
@@ -121,7 +135,7 @@ impl Upload {
     /// Has the device copy a stage's rows into a matrix, from `first_row` on.
     ///
     /// # Errors
-    /// [`Error::Shape`] where the stage is not of the matrix's format or its rows are not there; faults of the device.
+    /// [`Error::Shape`] where the stage is not of these rows' format or they are not there; faults of the device.
     pub fn send(
         &mut self,
         stage: Stage,
@@ -269,14 +283,6 @@ fn fits(stage: &Stage, matrix: &WeightMatrix, first_row: usize) -> Result<(), Er
             found,
         })
     };
-    if stage.format != matrix.format() {
-        let (expected, found) = (stage.format.name(), matrix.format().name());
-        return refused(
-            "format of the matrix",
-            expected.to_owned(),
-            found.to_owned(),
-        );
-    }
     if stage.columns != matrix.columns() {
         let (expected, found) = (stage.columns.to_string(), matrix.columns().to_string());
         return refused("columns of the matrix", expected, found);
@@ -285,6 +291,13 @@ fn fits(stage: &Stage, matrix: &WeightMatrix, first_row: usize) -> Result<(), Er
     if end > matrix.rows() {
         let expected = format!("at most {}", matrix.rows());
         return refused("rows", expected, end.to_string());
+    }
+    for piece in matrix.pieces() {
+        let meets = piece.first_row() < end && first_row < piece.first_row() + piece.rows();
+        if meets && piece.format() != stage.format {
+            let (expected, found) = (stage.format.name(), piece.format().name());
+            return refused("format of the rows", expected.to_owned(), found.to_owned());
+        }
     }
     Ok(())
 }

@@ -6,8 +6,8 @@ use crate::{Dispatch, Error, Gpu, Recorder, StepBuffer, Tensor, WeightMatrix};
 /// Rows of a table by the tokens of a step; its meaning is [`reference::embed`](crate::reference::embed).
 #[derive(Debug)]
 pub struct Embed {
-    pieces: Vec<Dispatch>,
-    groups: u32,
+    /// Each with its workgroups over a row.
+    pieces: Vec<(Dispatch, u32)>,
     max_rows: usize,
 }
 
@@ -37,10 +37,9 @@ impl Embed {
     ) -> Result<Self, Error> {
         expect("embed", "columns of out", table.columns(), out.columns())?;
         expect_at_least("embed", "rows of out", step.layout().max_rows, out.rows())?;
-        let variant = gpu.select("embed", &[("weight", table.format().name())])?;
-        let pipeline = gpu.pipeline(variant)?;
         let blocks = table.blocks() as u32;
         let pieces = table.pieces().iter().map(|piece| {
+            let variant = gpu.select("embed", &[("weight", piece.format().name())])?;
             let args = Args {
                 rows: piece.rows() as u32,
                 first_row: piece.first_row() as u32,
@@ -55,11 +54,12 @@ impl Embed {
                 ("chosen", chosen.binding()),
                 ("out", out.binding()),
             ];
-            pipeline.bind(gpu, "embed", operands.into_iter().chain(piece.bindings()))
+            let bindings = operands.into_iter().chain(piece.bindings());
+            let dispatch = gpu.pipeline(variant)?.bind(gpu, "embed", bindings)?;
+            Ok((dispatch, blocks.div_ceil(variant.workgroup_size[0])))
         });
         Ok(Embed {
             pieces: pieces.collect::<Result<_, Error>>()?,
-            groups: blocks.div_ceil(variant.workgroup_size[0]),
             max_rows: step.layout().max_rows,
         })
     }
@@ -67,8 +67,8 @@ impl Embed {
     /// Writes the first `rows` rows of `out`.
     pub fn record(&self, recorder: &mut Recorder, rows: usize) {
         if within(recorder, "embed", rows, self.max_rows) {
-            for piece in &self.pieces {
-                recorder.dispatch(piece, [self.groups, rows as u32, 1]);
+            for (piece, groups) in &self.pieces {
+                recorder.dispatch(piece, [*groups, rows as u32, 1]);
             }
         }
     }

@@ -19,8 +19,10 @@ struct Args {
     values: u32,
     packed: u32,
     seed: u32,
-    mask: u32,
-    base: u32,
+    record: u32,
+    pad: u32,
+    /// `(end, mask, base, 0)` of some words of a record each.
+    parts: [[u32; 4]; 3],
 }
 
 impl Fill {
@@ -29,11 +31,11 @@ impl Fill {
     /// # Errors
     /// Any of the GPU's errors.
     pub fn new(gpu: &Gpu, weight: &WeightMatrix, seed: u32) -> Result<Self, Error> {
-        let (format, columns) = (weight.format(), weight.columns());
-        let data = Noise::data(format, columns);
-        let scales = Noise::scales(format, columns);
+        let columns = weight.columns();
         let mut planes = Vec::new();
         for piece in weight.pieces() {
+            let data = Noise::data(piece.format(), columns);
+            let scales = Noise::scales(piece.format(), columns);
             let of_piece = (piece.first_row() as u32, piece.rows() as u32);
             for (name, plane) in piece.bindings() {
                 let (noise, seed) = match (name, scales) {
@@ -69,8 +71,12 @@ fn bind(
         values: noise.values as u32,
         packed: noise.packed as u32,
         seed,
-        mask: noise.mask,
-        base: noise.base,
+        record: noise.record as u32,
+        pad: 0,
+        parts: noise.parts.map(|part| {
+            let end = u32::try_from(part.end).unwrap_or(u32::MAX);
+            [end, part.mask, part.base, 0]
+        }),
     };
     // A binding is at most 2 GiB: the product is below 2^27.
     let groups = (args.rows * args.vectors).div_ceil(variant.workgroup_size[0]);

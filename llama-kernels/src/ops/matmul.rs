@@ -4,7 +4,7 @@ use super::RmsNorm;
 use super::matvec::Matvec;
 use super::product::{MatmulOptions, Product};
 use super::shape::within;
-use crate::{Dispatch, Error, Gpu, Recorder, Tensor, WeightMatrix};
+use crate::{Dispatch, Error, Gpu, Recorder, Tensor, Variant, WeightMatrix, WeightPiece};
 
 /// `out = x Wᵀ (+ bias) (+ out)` for any number of rows, x normed before where that is asked for: few go through
 /// [`Matvec`], more through the tiled kernel. Its meaning is [`reference::matmul`](crate::reference::matmul).
@@ -20,10 +20,16 @@ pub struct Matmul {
 #[derive(Debug)]
 pub(super) struct Tiled {
     norm: Option<RmsNorm>,
-    /// Each with its workgroups over the rows of the piece.
-    pieces: Vec<(Dispatch, u32)>,
-    x_rows_per_group: u32,
+    pieces: Vec<TiledPiece>,
     least_rows: usize,
+}
+
+#[derive(Debug)]
+struct TiledPiece {
+    dispatch: Dispatch,
+    /// Workgroups over the rows of the piece.
+    groups: u32,
+    x_rows_per_group: u32,
 }
 
 impl Matmul {
@@ -74,9 +80,15 @@ impl Tiled {
         out: &Tensor,
         options: MatmulOptions<'_>,
     ) -> Result<Option<Self>, Error> {
-        let variant = gpu.select("matmul", &[("weight", weight.format().name())])?;
-        let constant = |name| variant.constant(name).unwrap_or(1);
-        let least_rows = constant("LEAST_X_ROWS") as usize;
+        let constant = |variant: &Variant, name| variant.constant(name).unwrap_or(1);
+        let least = |piece: &WeightPiece| {
+            let variant = gpu.select("matmul", &[("weight", piece.format().name())])?;
+            Ok(constant(variant, "LEAST_X_ROWS") as usize)
+        };
+        let least_rows: Vec<usize> =
+            (weight.pieces().iter().map(least)).collect::<Result<_, Error>>()?;
+        // Formats of one device's kernels hardly differ here.
+        let least_rows = least_rows.into_iter().max().unwrap_or(1);
         if x.rows() < least_rows {
             return Ok(None);
         }
@@ -86,7 +98,8 @@ impl Tiled {
             .transpose()?;
         let product = Product {
             op,
-            variant,
+            kernel: "matmul",
+            slots: &[],
             overrides: &[],
             weight,
             x: options.norm.map_or(x, |norm| norm.normed),
@@ -94,13 +107,15 @@ impl Tiled {
             options,
             extra: &[],
         };
-        let rows_per_group = constant("TILE_ROWS");
         let pieces = product.bind(gpu)?.into_iter();
-        let sized = pieces.map(|piece| (piece.dispatch, piece.rows.div_ceil(rows_per_group)));
+        let sized = pieces.map(|piece| TiledPiece {
+            dispatch: piece.dispatch,
+            groups: piece.rows.div_ceil(constant(piece.variant, "TILE_ROWS")),
+            x_rows_per_group: constant(piece.variant, "TILE_X_ROWS"),
+        });
         Ok(Some(Self {
             norm,
             pieces: sized.collect(),
-            x_rows_per_group: constant("TILE_X_ROWS"),
             least_rows,
         }))
     }
@@ -115,9 +130,9 @@ impl Tiled {
         if let Some(norm) = &self.norm {
             norm.record(recorder, rows);
         }
-        let y = (rows as u32).div_ceil(self.x_rows_per_group);
-        for (dispatch, x) in &self.pieces {
-            recorder.dispatch(dispatch, [*x, y, 1]);
+        for piece in &self.pieces {
+            let y = (rows as u32).div_ceil(piece.x_rows_per_group);
+            recorder.dispatch(&piece.dispatch, [piece.groups, y, 1]);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::product::{MatmulOptions, Product};
 use super::shape::{fold, within};
-use crate::{Bind, Dispatch, Error, Gpu, Recorder, Tensor, Variant, WeightMatrix};
+use crate::{Bind, Dispatch, Error, Gpu, KvFormat, Recorder, Tensor, WeightMatrix};
 
 /// A product with each row on its own; its meaning is [`reference::matvec`](crate::reference::matvec), after
 /// [`reference::rms_norm`](crate::reference::rms_norm) where a norm is asked for.
@@ -41,13 +41,13 @@ impl Matvec {
         options: MatmulOptions<'_>,
         gated: bool,
     ) -> Result<Self, Error> {
-        let slots = [("weight", weight.format().name()), ("output", "rows")];
         let flag = |on: bool| f64::from(u8::from(on));
         Self::bind(
             gpu,
             &Product {
                 op,
-                variant: gpu.select("matvec", &slots)?,
+                kernel: "matvec",
+                slots: &[("output", "rows")],
                 overrides: &[
                     ("NORM", flag(options.norm.is_some())),
                     ("GATED", flag(gated)),
@@ -61,11 +61,11 @@ impl Matvec {
         )
     }
 
-    /// Of checked operands, with the slot output filled by `heads`, which binds `extra`.
+    /// Of checked operands, with the slot output filled by `heads` for a cache's format, which binds `extra`.
     pub(super) fn heads<'a>(
         gpu: &Gpu,
         op: &'static str,
-        variant: &'static Variant,
+        kv: KvFormat,
         weight: &'a WeightMatrix,
         [x, out]: [&'a Tensor; 2],
         options: MatmulOptions<'a>,
@@ -76,7 +76,8 @@ impl Matvec {
             gpu,
             &Product {
                 op,
-                variant,
+                kernel: "matvec",
+                slots: &[("output", "heads"), ("kv", kv.name())],
                 overrides: &[("NORM", norm)],
                 weight,
                 x,
@@ -88,12 +89,17 @@ impl Matvec {
     }
 
     fn bind(gpu: &Gpu, product: &Product<'_>) -> Result<Self, Error> {
-        let variant = product.variant;
-        let alone = variant.slot("split") == Some("invocation");
-        let units_per_group = if alone { variant.workgroup_size[0] } else { 1 };
-        let rows_per_group = ROWS_PER_UNIT * units_per_group;
         let pieces = product.bind(gpu)?.into_iter();
-        let sized = pieces.map(|piece| (piece.dispatch, fold(piece.rows.div_ceil(rows_per_group))));
+        let sized = pieces.map(|piece| {
+            let alone = piece.variant.slot("split") == Some("invocation");
+            let units_per_group = if alone {
+                piece.variant.workgroup_size[0]
+            } else {
+                1
+            };
+            let rows_per_group = ROWS_PER_UNIT * units_per_group;
+            (piece.dispatch, fold(piece.rows.div_ceil(rows_per_group)))
+        });
         Ok(Matvec {
             pieces: sized.collect(),
             max_rows: product.x.rows(),

@@ -1,7 +1,7 @@
 //! Operands of a product with a weight matrix: what matvec and matmul share.
 
 use super::shape::{expect, expect_at_least};
-use crate::{Bind, Dispatch, Error, Gpu, Tensor, Variant, WeightMatrix};
+use crate::{Bind, Dispatch, Error, Gpu, Tensor, Variant, WeightFormat, WeightMatrix};
 
 /// What a product does besides `x Wᵀ`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,20 +54,23 @@ impl MatmulOptions<'_> {
 /// A product before it is bound: the kernel and all that it reads and writes.
 pub(super) struct Product<'a> {
     pub(super) op: &'static str,
-    pub(super) variant: &'static Variant,
+    pub(super) kernel: &'static str,
+    /// The slots that are to be filled in some way, weight aside: a piece's format fills that.
+    pub(super) slots: &'a [(&'static str, &'static str)],
     /// Values of the variant's overrides.
     pub(super) overrides: &'a [(&'static str, f64)],
     pub(super) weight: &'a WeightMatrix,
     pub(super) x: &'a Tensor,
     pub(super) out: &'a Tensor,
     pub(super) options: MatmulOptions<'a>,
-    /// What the variant binds besides.
+    /// What its variants bind besides.
     pub(super) extra: &'a [(&'static str, Bind<'a>)],
 }
 
 /// A kernel bound to one row piece of a matrix.
 pub(super) struct Piece {
     pub(super) dispatch: Dispatch,
+    pub(super) variant: &'static Variant,
     /// Rows of the piece.
     pub(super) rows: u32,
 }
@@ -98,8 +101,9 @@ impl Product<'_> {
             bias,
             accumulate,
         } = self.options;
-        let pipeline = gpu.pipeline_with(self.variant, self.overrides)?;
         let bound = weight.pieces().iter().map(|piece| {
+            let variant = self.variant(gpu, piece.format())?;
+            let pipeline = gpu.pipeline_with(variant, self.overrides)?;
             let rows = piece.rows() as u32;
             let args = Args {
                 rows,
@@ -127,10 +131,21 @@ impl Product<'_> {
                 .into_iter()
                 .chain(piece.bindings())
                 .chain(self.extra.iter().copied());
-            let bindings = bindings.filter(|(name, _)| self.variant.binds(name));
+            let bindings = bindings.filter(|(name, _)| variant.binds(name));
             let dispatch = pipeline.bind(gpu, self.op, bindings)?;
-            Ok(Piece { dispatch, rows })
+            Ok(Piece {
+                dispatch,
+                variant,
+                rows,
+            })
         });
         bound.collect()
+    }
+
+    /// The variant for pieces of a format.
+    fn variant(&self, gpu: &Gpu, format: WeightFormat) -> Result<&'static Variant, Error> {
+        let mut slots = vec![("weight", format.name())];
+        slots.extend(self.slots);
+        gpu.select(self.kernel, &slots)
     }
 }

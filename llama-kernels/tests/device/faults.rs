@@ -241,8 +241,8 @@ pub(crate) fn no_such_kernel() -> Outcome {
         "kernel softmax has no variant for any format: kernels.toml lists none",
     )?;
     expect_error(
-        gpu.select("matvec", &[("weight", "q2_k")]),
-        "kernel matvec has no variant for weight q2_k: kernels.toml lists none",
+        gpu.select("matvec", &[("weight", "q3_k")]),
+        "kernel matvec has no variant for weight q3_k: kernels.toml lists none",
     )?;
     Ok(Completion::Completed)
 }

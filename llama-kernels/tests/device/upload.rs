@@ -41,7 +41,7 @@ pub(crate) fn rows_arrive() -> Outcome {
     let mut first = 0;
     while first < ROWS {
         let rows = (ROWS - first).min(6);
-        let Some(mut stage) = upload.stage(&matrix, rows)? else {
+        let Some(mut stage) = upload.stage(&matrix, first, rows)? else {
             upload.wait()?;
             continue;
         };
@@ -74,24 +74,26 @@ pub(crate) fn refused() -> Outcome {
     let mut upload = gpu.upload(1, 4 * 128)?;
     upload.wait()?;
     expect_error(
-        upload.stage(&matrix, 5),
+        upload.stage(&matrix, 0, 5),
         "upload: rows at once: expected at most 4, found 5",
     )?;
-    let stage = upload.stage(&matrix, 4)?.ok_or("no buffer is free")?;
+    let stage = upload.stage(&matrix, 0, 4)?.ok_or("no buffer is free")?;
     expect(
-        upload.stage(&matrix, 1)?.is_none(),
+        upload.stage(&matrix, 0, 1)?.is_none(),
         "the one buffer is lent",
     )?;
     upload.give_back(stage);
-    let stage = upload.stage(&matrix, 4)?.ok_or("it was given back")?;
+    let stage = upload.stage(&matrix, 0, 4)?.ok_or("it was given back")?;
     expect_error(
         upload.send(stage, &matrix, 5),
         "upload: rows: expected at most 8, found 9",
     )?;
-    let stage = upload.stage(&matrix, 4)?.ok_or("a refused one is free")?;
+    let stage = upload
+        .stage(&matrix, 4, 4)?
+        .ok_or("a refused one is free")?;
     expect_error(
         upload.send(stage, &other, 0),
-        "upload: format of the matrix: expected f16, found f32",
+        "upload: format of the rows: expected f16, found f32",
     )?;
     Ok(Completion::Completed)
 }

@@ -1,7 +1,7 @@
 //! Norm, gate and up projection and SwiGLU, in as many dispatches as the number of rows asks for.
 
 use crate::compare::{EPSILON, close};
-use crate::inputs::{Random, holds, tensor, unpad, weights};
+use crate::inputs::{Random, tensor, unpad, weights, whole_blocks};
 use libtest_mimic::Failed;
 use llama_kernels::{Gpu, WeightFormat, ops, padded, reference};
 
@@ -12,9 +12,7 @@ pub(crate) fn check(
     hidden: usize,
     ffn: usize,
 ) -> Result<(), Failed> {
-    if !holds(format, hidden) {
-        return Ok(());
-    }
+    let hidden = whole_blocks(format, hidden);
     let mut random = Random((hidden * ffn) as u64);
     let (weight, decoded) = weights(gpu, format, 2 * ffn, hidden, &mut random)?;
     let (x, x_padded) = tensor(gpu, "x", hidden, &random.values(rows * hidden))?;

@@ -2,7 +2,7 @@
 //! and the formats ask for.
 
 use crate::compare::{EPSILON, close};
-use crate::inputs::{Random, formats, holds, step, tensor, weights};
+use crate::inputs::{Random, formats, step, tensor, weights, whole_blocks};
 use libtest_mimic::Failed;
 use llama_kernels::{
     Gpu, KvCache, KvFormat, StepRow, TokenSource, WeightFormat, ops, padded,
@@ -29,8 +29,7 @@ pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
 }
 
 fn check_heads(gpu: &Gpu, format: WeightFormat, kv: KvFormat, heads: Heads) -> Result<(), Failed> {
-    const HIDDEN: usize = 96;
-    assert!(holds(format, HIDDEN));
+    let hidden = whole_blocks(format, 96);
     let mut random = Random(heads.qkv_columns() as u64);
     let (pages, page_size) = (5, 16);
     let order = random.order(pages);
@@ -48,10 +47,10 @@ fn check_heads(gpu: &Gpu, format: WeightFormat, kv: KvFormat, heads: Heads) -> R
         .collect();
     let step = step(gpu, &rows, &tables, page_size, heads.head_dim / 2, &angles)?;
     let columns = heads.qkv_columns();
-    let (weight, decoded) = weights(gpu, format, columns, HIDDEN, &mut random)?;
-    let (x, x_padded) = tensor(gpu, "x", HIDDEN, &random.values(rows.len() * HIDDEN))?;
-    let (scale, scale_values) = tensor(gpu, "scale", HIDDEN, &random.values(HIDDEN))?;
-    let normed = gpu.tensor("normed", rows.len(), HIDDEN)?;
+    let (weight, decoded) = weights(gpu, format, columns, hidden, &mut random)?;
+    let (x, x_padded) = tensor(gpu, "x", hidden, &random.values(rows.len() * hidden))?;
+    let (scale, scale_values) = tensor(gpu, "scale", hidden, &random.values(hidden))?;
+    let normed = gpu.tensor("normed", rows.len(), hidden)?;
     let qkv = gpu.tensor("qkv", rows.len(), columns)?;
     let cache = KvCache::new(
         gpu,
@@ -76,10 +75,10 @@ fn check_heads(gpu: &Gpu, format: WeightFormat, kv: KvFormat, heads: Heads) -> R
     gpu.submit(recorder)?;
 
     let mut x_normed = vec![0.0; x_padded.len()];
-    reference::rms_norm(&x_padded, HIDDEN, &scale_values, 1e-5, &mut x_normed);
+    reference::rms_norm(&x_padded, hidden, &scale_values, 1e-5, &mut x_normed);
     let plain = reference::Epilogue::default();
     let mut expected = vec![0.0; rows.len() * padded(columns)];
-    reference::matmul(&decoded, HIDDEN, &x_normed, plain, columns, &mut expected);
+    reference::matmul(&decoded, hidden, &x_normed, plain, columns, &mut expected);
     // No value is larger than this, nor than it after a turn by more than a factor of √2.
     let largest = expected
         .iter()
@@ -97,8 +96,8 @@ fn check_heads(gpu: &Gpu, format: WeightFormat, kv: KvFormat, heads: Heads) -> R
         &mut expected_cache,
     );
 
-    // 96 products of a norm below 10 and a weight below 8, added up.
-    let bound = EPSILON * 96.0 * 10.0 * 8.0;
+    // Products of a norm below 10 and a weight below 8, added up.
+    let bound = EPSILON * hidden as f32 * 10.0 * 8.0;
     let what = format!("{heads:?} {} {}", format.name(), kv.name());
     let q_columns = heads.n_heads * heads.head_dim;
     let queries = |rows: &[f32], stride: usize| -> Vec<f32> {

@@ -6,12 +6,7 @@ use llama_kernels::{
     padded, reference,
 };
 
-pub(crate) const FORMATS: [WeightFormat; 4] = [
-    WeightFormat::F32,
-    WeightFormat::F16,
-    WeightFormat::Q8_0,
-    WeightFormat::Q4_0,
-];
+pub(crate) const FORMATS: [WeightFormat; 10] = WeightFormat::ALL;
 
 /// The weight format of the variant that is tried; all where none is.
 pub(crate) fn formats(gpu: &Gpu) -> Vec<WeightFormat> {
@@ -85,10 +80,9 @@ pub(crate) fn tensor(
     Ok((tensor, pad(values, columns)))
 }
 
-/// Whether matrices of this format can have rows of `columns` values.
-pub(crate) fn holds(format: WeightFormat, columns: usize) -> bool {
-    let by_block = matches!(format, WeightFormat::Q8_0 | WeightFormat::Q4_0);
-    !by_block || columns.is_multiple_of(32)
+/// As many columns, or the next number that rows of this format can have.
+pub(crate) fn whole_blocks(format: WeightFormat, columns: usize) -> usize {
+    columns.next_multiple_of(format.block_columns())
 }
 
 /// A random matrix in a format, and its decoded rows.
@@ -108,23 +102,52 @@ pub(crate) fn weights(
 }
 
 /// Random rows in the file's layout of a format; every quant and sign occurs.
-fn file_rows(format: WeightFormat, rows: usize, columns: usize, random: &mut Random) -> Vec<u8> {
+pub(crate) fn file_rows(
+    format: WeightFormat,
+    rows: usize,
+    columns: usize,
+    random: &mut Random,
+) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(rows * format.file_row_bytes(columns));
-    let mut block = |random: &mut Random, quants: usize| {
-        bytes.extend(f16::from_f32(random.value() / 16.0).to_le_bytes());
-        bytes.extend((0..quants).map(|_| random.word() as u8));
+    let blocks = rows * columns / format.block_columns();
+    let quants = |bytes: &mut Vec<u8>, count: usize, random: &mut Random| {
+        bytes.extend((0..count).map(|_| random.word() as u8));
     };
-    match format {
-        WeightFormat::Q8_0 => (0..rows * columns / 32).for_each(|_| block(random, 32)),
-        WeightFormat::Q4_0 => (0..rows * columns / 32).for_each(|_| block(random, 16)),
-        WeightFormat::F32 => {
-            for _ in 0..rows * columns {
-                bytes.extend(random.value().to_le_bytes());
+    let half = |bytes: &mut Vec<u8>, random: &mut Random, size: f32| {
+        bytes.extend(f16::from_f32(random.value() * size).to_le_bytes());
+    };
+    for _ in 0..blocks {
+        let bytes = &mut bytes;
+        match format {
+            WeightFormat::F32 => bytes.extend(random.value().to_le_bytes()),
+            WeightFormat::F16 => half(bytes, random, 1.0),
+            WeightFormat::Q8_0 | WeightFormat::Q4_0 => {
+                half(bytes, random, 1.0 / 16.0);
+                quants(bytes, format.file_block_bytes() - 2, random);
             }
-        }
-        WeightFormat::F16 => {
-            for _ in 0..rows * columns {
-                bytes.extend(f16::from_f32(random.value()).to_le_bytes());
+            WeightFormat::Int4 => {
+                half(bytes, random, 1.0 / 16.0);
+                bytes.extend((random.below(17) as u16).to_le_bytes());
+                quants(bytes, 16, random);
+            }
+            WeightFormat::Q5_1 => {
+                half(bytes, random, 1.0 / 16.0);
+                half(bytes, random, 1.0);
+                quants(bytes, 20, random);
+            }
+            WeightFormat::Q2K => {
+                quants(bytes, 80, random);
+                half(bytes, random, 1.0 / 32.0);
+                half(bytes, random, 1.0 / 32.0);
+            }
+            WeightFormat::Q4K | WeightFormat::Q5K => {
+                half(bytes, random, 1.0 / 512.0);
+                half(bytes, random, 1.0 / 64.0);
+                quants(bytes, format.file_block_bytes() - 4, random);
+            }
+            WeightFormat::Q6K => {
+                quants(bytes, 208, random);
+                half(bytes, random, 1.0 / 2048.0);
             }
         }
     }

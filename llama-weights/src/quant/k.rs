@@ -40,18 +40,30 @@ pub fn dequantize_q2_k(bytes: &[u8], out: &mut Vec<f32>) {
 /// Where `bytes.len()` is no multiple of [`Q3_K_BYTES`].
 pub fn dequantize_q3_k(bytes: &[u8], out: &mut Vec<f32>) {
     dequantize(bytes, out, |block: &[u8; Q3_K_BYTES]| {
-        let (third, quants, packed) = (&block[..32], &block[32..96], &block[96..108]);
         let d = half_at(block, 108);
-        let scales: [f32; 16] = std::array::from_fn(|group| {
-            let low = packed[group % 8] >> (group / 8 * 4) & 15;
-            let high = packed[8 + group % 4] >> (group / 4 * 2) & 3;
-            d * f32::from((low | high << 4) as i8 - 32)
-        });
-        std::array::from_fn::<f32, K_BLOCK, _>(|i| {
-            let quant = two_bits(quants, i) | (third[i % 32] >> (i / 32) & 1) << 2;
-            scales[i / 16] * f32::from(quant as i8 - 4)
-        })
+        let scales = q3_k_scales(block).map(|scale| d * f32::from(scale));
+        let quants = q3_k_quants(block);
+        std::array::from_fn::<f32, K_BLOCK, _>(|i| scales[i / 16] * f32::from(quants[i]))
     });
+}
+
+/// Of each group of 16 in a Q3_K block, `s − 32`.
+pub(super) fn q3_k_scales(block: &[u8]) -> [i8; 16] {
+    let packed = &block[96..108];
+    std::array::from_fn(|group| {
+        let low = packed[group % 8] >> (group / 8 * 4) & 15;
+        let high = packed[8 + group % 4] >> (group / 4 * 2) & 3;
+        (low | high << 4) as i8 - 32
+    })
+}
+
+/// Of each value in a Q3_K block, `q − 4`.
+pub(super) fn q3_k_quants(block: &[u8]) -> [i8; K_BLOCK] {
+    let (third, quants) = (&block[..32], &block[32..96]);
+    std::array::from_fn(|i| {
+        let quant = two_bits(quants, i) | (third[i % 32] >> (i / 32) & 1) << 2;
+        quant as i8 - 4
+    })
 }
 
 /// Dequantizes Q4_K: `x = d · s · q − m · l`, with `q` from 0 to 15, and scale `s` and least value `l` from 0 to 63 for 32 values.

@@ -5,14 +5,17 @@ use crate::ops::matvec::Matvec;
 use crate::ops::product::MatmulOptions;
 use crate::ops::shape::{expect_heads, expect_no_sum, within};
 use crate::ops::{Matmul, Rope};
-use crate::{Error, Gpu, KvCache, Recorder, StepBuffer, Tensor, WeightMatrix, reference::Heads};
+use crate::{
+    Error, Gpu, KvCache, Recorder, StepBuffer, Tensor, WeightMatrix, WeightPiece, reference::Heads,
+};
 
 /// `qkv = rope(norm(x) Wᵀ (+ bias))`, with turned k, and v, written to the cache. Its meaning is
 /// [`reference::rms_norm`](crate::reference::rms_norm), [`reference::matmul`](crate::reference::matmul) and
 /// [`reference::rope`](crate::reference::rope), one after the other; of `qkv` only the part of q is meant.
 #[derive(Debug)]
 pub struct HeadsMatmul {
-    /// None with a bias, or a cache in a format that comes not with the weights': no kernel does those at once.
+    /// None with a bias, or a cache in a format that comes not with the weights': no kernel does those at once. Nor for formats
+    /// of weights that are rare.
     few: Option<Matvec>,
     many: Matmul,
     rope: Rope,
@@ -40,14 +43,17 @@ impl HeadsMatmul {
         options.check(OP, weight, x, qkv, heads.qkv_columns())?;
         expect_heads(OP, heads, qkv, step, cache)?;
         expect_no_sum(OP, options.accumulate)?;
-        let slots = [
-            ("weight", weight.format().name()),
-            ("output", "heads"),
-            ("kv", cache.format().name()),
-        ];
-        let fused = gpu.select("matvec", &slots).ok();
-        let few = match fused.filter(|_| options.bias.is_none()) {
-            Some(variant) => {
+        let slots = |piece: &WeightPiece| {
+            [
+                ("weight", piece.format().name()),
+                ("output", "heads"),
+                ("kv", cache.format().name()),
+            ]
+        };
+        let fused = options.bias.is_none()
+            && (weight.pieces().iter()).all(|piece| gpu.select("matvec", &slots(piece)).is_ok());
+        let few = match fused {
+            true => {
                 let args = gpu.uniform(OP, &HeadsArgs::new(heads, qkv, 0, cache))?;
                 let extra = [
                     ("heads", args.binding()),
@@ -56,10 +62,11 @@ impl HeadsMatmul {
                     ("kv_v", cache.v_binding()),
                 ];
                 let operands = [x, qkv];
-                let fused = Matvec::heads(gpu, OP, variant, weight, operands, options, &extra)?;
+                let fused =
+                    Matvec::heads(gpu, OP, cache.format(), weight, operands, options, &extra)?;
                 Some(fused)
             }
-            None => None,
+            false => None,
         };
         let many = Matmul::new(gpu, weight, x, qkv, options)?;
         Ok(Self {

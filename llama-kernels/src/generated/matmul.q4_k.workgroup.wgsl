@@ -1,0 +1,165 @@
+// matmul.q4_k.workgroup: written by `cargo xtask codegen` from matmul.wesl with slot/tile.workgroup.wesl, slot/weight.q4_k.wesl.
+
+@compute @workgroup_size(WORKGROUP)
+fn matmul(@builtin(workgroup_id) group: vec3<u32>, lane: TileLane) {
+    tile_multiply(group.xy, lane);
+}
+
+const TILE_ROWS: u32 = 64u;
+
+const TILE_X_ROWS: u32 = 64u;
+
+const WORKGROUP: u32 = 128u;
+
+var<workgroup> tile_weights: array<vec4<f32>, 512>;
+
+var<workgroup> tile_x: array<vec4<f32>, 512>;
+
+struct TileLane {
+    @builtin(local_invocation_index)
+    index: u32
+}
+
+fn tile_place(row: u32, column: u32) -> u32 {
+    return row * 8u + ((column + row) & 7u);
+}
+
+fn tile_multiply(group: vec2<u32>, lane: TileLane) {
+    let first = group.x * TILE_ROWS;
+    let x_first = group.y * TILE_X_ROWS;
+    let row = lane.index % 8u;
+    let x_row = lane.index / 8u;
+    let loaded = lane.index % 64u;
+    var low: array<vec4<f32>, 4>;
+    var high: array<vec4<f32>, 4>;
+    for (var block = 0u; block < matrix.blocks; block++) {
+        if lane.index < 64u {
+            let values = weight_load_block(min(first + loaded, matrix.rows - 1u), block);
+            tile_weights[tile_place(loaded, 0u)] = values[0];
+            tile_weights[tile_place(loaded, 1u)] = values[1];
+            tile_weights[tile_place(loaded, 2u)] = values[2];
+            tile_weights[tile_place(loaded, 3u)] = values[3];
+            tile_weights[tile_place(loaded, 4u)] = values[4];
+            tile_weights[tile_place(loaded, 5u)] = values[5];
+            tile_weights[tile_place(loaded, 6u)] = values[6];
+            tile_weights[tile_place(loaded, 7u)] = values[7];
+        }
+        else {
+            let values = product_block(min(x_first + loaded, matrix.x_rows - 1u), block);
+            tile_x[tile_place(loaded, 0u)] = values[0];
+            tile_x[tile_place(loaded, 1u)] = values[1];
+            tile_x[tile_place(loaded, 2u)] = values[2];
+            tile_x[tile_place(loaded, 3u)] = values[3];
+            tile_x[tile_place(loaded, 4u)] = values[4];
+            tile_x[tile_place(loaded, 5u)] = values[5];
+            tile_x[tile_place(loaded, 6u)] = values[6];
+            tile_x[tile_place(loaded, 7u)] = values[7];
+        }
+        workgroupBarrier();
+        for (var c = 0u; c < 8u; c++) {
+            let w_low = mat4x4<f32>(tile_weights[tile_place(row, c)], tile_weights[tile_place(row + 8u, c)], tile_weights[tile_place(row + 16u, c)], tile_weights[tile_place(row + 24u, c)]);
+            let w_high = mat4x4<f32>(tile_weights[tile_place(row + 32u, c)], tile_weights[tile_place(row + 40u, c)], tile_weights[tile_place(row + 48u, c)], tile_weights[tile_place(row + 56u, c)]);
+            let x0 = tile_x[tile_place(x_row, c)];
+            let x1 = tile_x[tile_place(x_row + 16u, c)];
+            let x2 = tile_x[tile_place(x_row + 32u, c)];
+            let x3 = tile_x[tile_place(x_row + 48u, c)];
+            low[0] += x0 * w_low;
+            low[1] += x1 * w_low;
+            low[2] += x2 * w_low;
+            low[3] += x3 * w_low;
+            high[0] += x0 * w_high;
+            high[1] += x1 * w_high;
+            high[2] += x2 * w_high;
+            high[3] += x3 * w_high;
+        }
+        workgroupBarrier();
+    }
+    for (var j = 0u; j < 4u; j++) {
+        for (var i = 0u; i < 4u; i++) {
+            product_write(x_first + x_row + 16u * j, first + row + 8u * i, low[j][i]);
+            product_write(x_first + x_row + 16u * j, first + row + 8u * i + 32u, high[j][i]);
+        }
+    }
+}
+
+struct MatrixPiece {
+    rows: u32,
+    first_row: u32,
+    matrix_rows: u32,
+    blocks: u32,
+    x_rows: u32,
+    out_stride: u32,
+    bias: u32,
+    accumulate: u32,
+    columns: u32,
+    eps: f32,
+    pad0: u32,
+    pad1: u32
+}
+
+@group(0) @binding(0)
+var<uniform> matrix: MatrixPiece;
+
+@group(0) @binding(10)
+var<storage, read> weight_data: array<vec4<u32>>;
+
+@group(0) @binding(11)
+var<storage, read> weight_scales: array<vec4<u32>>;
+
+alias WeightScale = vec2<f32>;
+
+fn weight_scale(row: u32, block: u32) -> WeightScale {
+    let words = weight_scales[row * (matrix.blocks / 8u) + block / 8u];
+    return groups_scale(words.x, words.y, words.z, words.w, block % 8u);
+}
+
+fn weight_load_block(row: u32, block: u32) -> array<vec4<f32>, 8> {
+    let a = weight_data[row * matrix.blocks + block];
+    let b = a >> vec4<u32>(4u);
+    let scale = weight_scale(row, block);
+    let least = vec4<f32>(scale.y);
+    return array<vec4<f32>, 8>(quants_nibbles(a.x, QUANTS_NONE) * scale.x - least, quants_nibbles(a.y, QUANTS_NONE) * scale.x - least, quants_nibbles(a.z, QUANTS_NONE) * scale.x - least, quants_nibbles(a.w, QUANTS_NONE) * scale.x - least, quants_nibbles(b.x, QUANTS_NONE) * scale.x - least, quants_nibbles(b.y, QUANTS_NONE) * scale.x - least, quants_nibbles(b.z, QUANTS_NONE) * scale.x - least, quants_nibbles(b.w, QUANTS_NONE) * scale.x - least);
+}
+
+fn groups_scale(halves: u32, scales: u32, leasts: u32, above: u32, group: u32) -> vec2<f32> {
+    let low = (vec2<u32>(scales, leasts) >> vec2<u32>(group * 4u)) & vec2<u32>(15u);
+    let high = (vec2<u32>(above) >> vec2<u32>(group * 2u, 16u + group * 2u)) & vec2<u32>(3u);
+    return unpack2x16float(halves) * vec2<f32>(low | (high << vec2<u32>(4u)));
+}
+
+const QUANTS_NONE: f32 = 8388608.0;
+
+fn quants_nibbles(word: u32, zero: f32) -> vec4<f32> {
+    let quants = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
+    return bitcast<vec4<f32>>(quants | vec4<u32>(1258291200u)) - vec4<f32>(zero);
+}
+
+@group(0) @binding(1)
+var<storage, read> x: array<vec4<f32>>;
+
+@group(0) @binding(2)
+var<storage, read> bias: array<f32>;
+
+@group(0) @binding(3)
+var<storage, read_write> out: array<f32>;
+
+fn product_block(x_row: u32, block: u32) -> array<vec4<f32>, 8> {
+    let at = (x_row * matrix.blocks + block) * 8u;
+    return array<vec4<f32>, 8>(x[at], x[at + 1u], x[at + 2u], x[at + 3u], x[at + 4u], x[at + 5u], x[at + 6u], x[at + 7u]);
+}
+
+fn product_write(x_row: u32, row: u32, sum: f32) {
+    if row >= matrix.rows || x_row >= matrix.x_rows {
+        return;
+    }
+    let column = matrix.first_row + row;
+    let at = x_row * matrix.out_stride + column;
+    var value = sum;
+    if matrix.bias != 0u {
+        value += bias[column];
+    }
+    if matrix.accumulate != 0u {
+        value += out[at];
+    }
+    out[at] = value;
+}
