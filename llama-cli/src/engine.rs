@@ -12,7 +12,6 @@ use llama_weights::{Checkpoint, DType, Hyperparameters, RopeScaling};
 use serde::Serialize;
 
 use crate::args::{AdapterArgs, DeviceArgs, Dtype, KvDtype};
-use crate::commands::inspect::stored_dtype;
 use crate::failure::usage;
 use crate::interrupt::{Interrupted, Interrupts, Watch};
 use crate::memory;
@@ -60,8 +59,8 @@ impl Engine {
         } = Device::open(opening, args, notices)?;
         startup.done("adapter");
         let (weights, kv) = (args.dtype.into(), args.kv_dtype.into());
-        let (h, stored) = (checkpoint.hyperparameters(), stored_dtype(checkpoint));
-        let fits_into = |bytes| fit(h, stored, weights, kv, context, bytes);
+        let h = checkpoint.hyperparameters();
+        let fits_into = |bytes| fit(h, checkpoint, weights, kv, context, bytes);
         memory::there(&gpu).map_or(Ok(()), fits_into)?;
         let watch = interrupts.watch();
         let model = load(&gpu, checkpoint, weights, notices, &watch)

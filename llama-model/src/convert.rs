@@ -33,7 +33,7 @@ impl Converter {
         [first, step]: [usize; 2],
     ) -> bool {
         let format = stage.format();
-        if view.dtype() == stored_as(format) {
+        if Some(view.dtype()) == stored_as(format) {
             stage.put(first, step, &view.rows(rows));
             return true;
         }
@@ -80,6 +80,13 @@ impl Converter {
                 quant::quantize_q4_0(&self.floats, &mut self.blocks);
                 &self.blocks
             }
+            // Held only where the file stores their values: see `holding`.
+            WeightFormat::Q5_1
+            | WeightFormat::Q2K
+            | WeightFormat::Q4K
+            | WeightFormat::Q5K
+            | WeightFormat::Q6K
+            | WeightFormat::Int4 => return None,
         })
     }
 }
@@ -91,6 +98,9 @@ fn repack(stored: DType, format: WeightFormat) -> Option<Repack> {
     match (stored, format) {
         (DType::Q4_0, WeightFormat::Q8_0) => Some(quant::q4_0_to_q8_0),
         (DType::Q5_0, WeightFormat::Q8_0) => Some(quant::q5_0_to_q8_0),
+        (DType::Q4_1, WeightFormat::Q5_1) => Some(quant::q4_1_to_q5_1),
+        (DType::Q3K, WeightFormat::Q6K) => Some(quant::q3_k_to_q6_k),
+        (DType::Q4K, WeightFormat::Q5K) => Some(quant::q4_k_to_q5_k),
         _ => None,
     }
 }
@@ -109,10 +119,10 @@ fn largest_finite(values: &[f32]) -> f32 {
 fn largest_weight(format: WeightFormat) -> f32 {
     let half = f16::MAX.to_f32();
     match format {
-        WeightFormat::F32 => f32::MAX,
         WeightFormat::F16 => half,
         WeightFormat::Q8_0 => 127.0 * half,
         WeightFormat::Q4_0 => 8.0 * half,
+        _ => f32::MAX,
     }
 }
 

@@ -1,8 +1,8 @@
 //! Whether a model fits into an adapter's memory, and if not, what would.
 
-use llama_weights::{DType, Hyperparameters};
+use llama_weights::Hyperparameters;
 
-use crate::memory::{MemoryPlan, PAGE_SIZE, memory_plan};
+use crate::memory::{MemoryPlan, PAGE_SIZE, Stored, memory_plan};
 use crate::{Error, KvChoice, WeightChoice};
 
 /// An error unless the model, whose file stores matrices as `stored`, fits with these choices and one session of `context`
@@ -11,15 +11,16 @@ use crate::{Error, KvChoice, WeightChoice};
 ///
 /// # Errors
 /// [`Error::DoesNotFit`], with the formats and contexts that would.
-pub fn fit(
+pub fn fit<'a>(
     h: &Hyperparameters,
-    stored: DType,
+    stored: impl Into<Stored<'a>>,
     weights: WeightChoice,
     kv: KvChoice,
     context: usize,
     there: u64,
 ) -> Result<(), Error> {
     const GIB: f64 = (1u64 << 30) as f64;
+    let stored = stored.into();
     let plan = |weights, context| memory_plan(h, stored, weights, kv, context);
     let needed = plan(weights, context);
     if needed.total() <= there {
@@ -72,7 +73,7 @@ fn longest(context: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use llama_weights::RopeScaling;
+    use llama_weights::{DType, RopeScaling};
 
     /// Llama 2 7B.
     fn shape() -> Hyperparameters {

@@ -3,14 +3,14 @@
 //! The one place where what a file stores ([`llama_weights::DType`]) and what kernels exist for
 //! ([`WeightFormat`]) meet.
 
-use llama_kernels::{KvFormat, WeightFormat};
+use llama_kernels::{KvFormat, Section, WeightFormat};
 use llama_weights::DType;
 
 /// How matrices are to be held. Norms and biases are held in f32 always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WeightChoice {
-    /// As the file stores them where kernels exist for that, or in another format of the same values (q5_0 in q8_0); f32, bf16 and the
-    /// other quantized types become f16.
+    /// As the file stores them where kernels exist for that, or in another format of the same values (q5_0 in q8_0, q3_k in q6_k, q4_1
+    /// in q5_1); f32 and bf16 become f16.
     #[default]
     Auto,
     /// 4 bytes a weight.
@@ -52,9 +52,10 @@ pub struct HeldOtherwise {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeldReason {
-    /// Blocks hold 32 weights of a row, and the rows have this many.
+    /// Blocks hold 32 or 256 weights of a row, and the rows have this many.
     RowLength(usize),
-    /// The file stores weights of the matrix in this type, which no kernel takes: they were converted.
+    /// The file stores weights of the matrix in this type, beside others of another type that kernels join with them: they were
+    /// converted.
     Stored(DType),
     /// A weight is too large for f16 (65,504), or a block's scale is.
     BeyondRange,
@@ -71,7 +72,7 @@ impl std::fmt::Display for HeldOtherwise {
             ),
             HeldReason::Stored(dtype) => write!(
                 f,
-                "{matrix} is held in {format}: no kernel takes it as the file stores it, in {dtype}"
+                "{matrix} is held in {format}: the file stores what kernels join in {dtype} and another type"
             ),
             HeldReason::BeyondRange => write!(
                 f,
@@ -82,19 +83,24 @@ impl std::fmt::Display for HeldOtherwise {
 }
 
 impl WeightChoice {
-    /// The format for a matrix whose tensors are stored as `stored`, its range aside.
-    pub(crate) fn format(self, stored: &[DType]) -> WeightFormat {
+    /// The format for rows whose tensors are stored as `stored`, their length and range aside: `Err` says which type no format holds
+    /// with the others.
+    pub(crate) fn format(self, stored: &[DType]) -> Result<WeightFormat, DType> {
         match (self, stored) {
-            (Self::F32, _) => WeightFormat::F32,
-            (Self::F16, _) => WeightFormat::F16,
-            (Self::Q8_0, _) => WeightFormat::Q8_0,
-            (Self::Q4_0, _) => WeightFormat::Q4_0,
-            // Blocks are kept only where all parts of a joined matrix have them.
-            (Self::Auto, [_, ..]) => [WeightFormat::Q4_0, WeightFormat::Q8_0]
+            (Self::F32, _) => Ok(WeightFormat::F32),
+            (Self::F16, _) => Ok(WeightFormat::F16),
+            (Self::Q8_0, _) => Ok(WeightFormat::Q8_0),
+            (Self::Q4_0, _) => Ok(WeightFormat::Q4_0),
+            (Self::Auto, [DType::F32 | DType::F16 | DType::BF16, ..] | []) => {
+                match stored.iter().find(|dtype| dtype.is_quantized()) {
+                    Some(quantized) => Err(*quantized),
+                    None => Ok(WeightFormat::F16),
+                }
+            }
+            (Self::Auto, [first, ..]) => BLOCKS
                 .into_iter()
                 .find(|format| stored.iter().all(|dtype| holds_exactly(*format, *dtype)))
-                .unwrap_or(WeightFormat::F16),
-            (Self::Auto, []) => WeightFormat::F16,
+                .ok_or(*first),
         }
     }
 }
@@ -110,40 +116,82 @@ impl KvChoice {
     }
 }
 
-/// The format for a matrix whose tensors are stored as `stored`, with rows of `columns` weights, and why it is not what was asked
-/// for: blocks that do not divide a row, or with [`WeightChoice::Auto`] a quantized type that had to be converted.
+/// The formats of a matrix, whose consecutive `parts` of so many rows are stored in such types, each row with `columns` weights; and
+/// why it is not what was asked for: blocks that do not divide a row, or with [`WeightChoice::Auto`] types that no kernel joins.
+///
+/// Parts of different types are sections of different formats, of which all but the last have a multiple of four rows.
 pub(crate) fn hold(
     choice: WeightChoice,
-    stored: &[DType],
+    parts: &[(Vec<DType>, usize)],
     columns: usize,
-) -> (WeightFormat, Option<HeldReason>) {
-    let wanted = choice.format(stored);
-    if !wanted.takes_columns(columns) {
-        return (WeightFormat::F16, Some(HeldReason::RowLength(columns)));
-    }
-    let converted = |dtype: &&DType| dtype.is_quantized() && !holds_exactly(wanted, **dtype);
-    let reason = match choice {
-        WeightChoice::Auto => stored.iter().find(converted).copied(),
-        _ => None,
+) -> (Vec<Section>, Option<HeldReason>) {
+    let rows = parts.iter().map(|(_, rows)| rows).sum();
+    let in_halves = |reason| {
+        let format = WeightFormat::F16;
+        (vec![Section { format, rows }], Some(reason))
     };
-    (wanted, reason.map(HeldReason::Stored))
+    let mut sections: Vec<Section> = Vec::new();
+    for (stored, rows) in parts {
+        let format = match choice.format(stored) {
+            Ok(format) => format,
+            Err(dtype) => return in_halves(HeldReason::Stored(dtype)),
+        };
+        if !format.takes_columns(columns) {
+            return in_halves(HeldReason::RowLength(columns));
+        }
+        match sections.last_mut() {
+            Some(last) if last.format == format => last.rows += rows,
+            Some(last) if !last.rows.is_multiple_of(4) => {
+                let dtype = stored.first().copied().unwrap_or(DType::F16);
+                return in_halves(HeldReason::Stored(dtype));
+            }
+            _ => sections.push(Section {
+                format,
+                rows: *rows,
+            }),
+        }
+    }
+    (sections, None)
 }
+
+/// The formats of blocks, the smallest first.
+const BLOCKS: [WeightFormat; 8] = [
+    WeightFormat::Q2K,
+    WeightFormat::Q4_0,
+    WeightFormat::Q4K,
+    WeightFormat::Int4,
+    WeightFormat::Q5K,
+    WeightFormat::Q5_1,
+    WeightFormat::Q6K,
+    WeightFormat::Q8_0,
+];
 
 /// Whether blocks of a file's type can be blocks of the format with the same values.
 fn holds_exactly(format: WeightFormat, stored: DType) -> bool {
     match format {
-        WeightFormat::Q4_0 => stored == DType::Q4_0,
+        WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Int4 => false,
         WeightFormat::Q8_0 => matches!(stored, DType::Q8_0 | DType::Q5_0 | DType::Q4_0),
-        WeightFormat::F32 | WeightFormat::F16 => false,
+        WeightFormat::Q4_0 => stored == DType::Q4_0,
+        WeightFormat::Q5_1 => matches!(stored, DType::Q5_1 | DType::Q4_1),
+        WeightFormat::Q2K => stored == DType::Q2K,
+        WeightFormat::Q4K => stored == DType::Q4K,
+        WeightFormat::Q5K => matches!(stored, DType::Q5K | DType::Q4K),
+        WeightFormat::Q6K => matches!(stored, DType::Q6K | DType::Q3K),
     }
 }
 
-/// The file's type whose bytes a matrix of this format takes as they are.
-pub(crate) fn stored_as(format: WeightFormat) -> DType {
+/// The file's type whose bytes rows of this format take as they are.
+pub(crate) fn stored_as(format: WeightFormat) -> Option<DType> {
     match format {
-        WeightFormat::F32 => DType::F32,
-        WeightFormat::F16 => DType::F16,
-        WeightFormat::Q8_0 => DType::Q8_0,
-        WeightFormat::Q4_0 => DType::Q4_0,
+        WeightFormat::F32 => Some(DType::F32),
+        WeightFormat::F16 => Some(DType::F16),
+        WeightFormat::Q8_0 => Some(DType::Q8_0),
+        WeightFormat::Q4_0 => Some(DType::Q4_0),
+        WeightFormat::Q5_1 => Some(DType::Q5_1),
+        WeightFormat::Q2K => Some(DType::Q2K),
+        WeightFormat::Q4K => Some(DType::Q4K),
+        WeightFormat::Q5K => Some(DType::Q5K),
+        WeightFormat::Q6K => Some(DType::Q6K),
+        WeightFormat::Int4 => None,
     }
 }

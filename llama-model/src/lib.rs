@@ -28,7 +28,7 @@ pub use error::Error;
 pub use fit::fit;
 pub use generation::{FinishReason, Generation, GenerationOptions};
 pub use holding::{HeldOtherwise, HeldReason, KvChoice, WeightChoice};
-pub use memory::{MemoryPlan, memory_plan};
+pub use memory::{MemoryPlan, Stored, memory_plan};
 pub use model::{LoadOptions, Model, Progress, SessionOptions};
 pub use probability::{log_probability, perplexity};
 pub use sampler::{Candidate, Sampler, SamplerOptions};

@@ -20,7 +20,7 @@ use crate::holding::{HeldOtherwise, HeldReason, WeightChoice, hold};
 use crate::matrices::{self, MatrixPlan, Rows};
 use crate::memory::matrix_bytes;
 use crate::model::{LayerWeights, Loaded, Progress, Weights};
-use crate::pieces::{Piece, Segment, pieces};
+use crate::pieces::{Bounds, Piece, Segment, pieces};
 
 /// Bytes of one buffer of the ring, which holds two rows at least.
 const STAGE_BYTES: usize = 8 << 20;
@@ -102,11 +102,9 @@ type Outcome = Result<Done, Box<dyn Any + Send>>;
 impl<'a> Loader<'a> {
     /// A matrix without its values, in the wanted format or the one that rows of this length can have.
     fn empty(&self, plan: MatrixPlan, choice: WeightChoice) -> Result<Held, Error> {
-        let roles = plan.parts.iter().flat_map(Rows::roles);
-        let stored = roles.map(|role| Ok(self.view(role)?.dtype()));
-        let stored: Vec<_> = stored.collect::<Result<_, Error>>()?;
-        let (format, reason) = hold(choice, &stored, plan.columns);
-        let matrix = WeightMatrix::new(self.gpu, &plan.name, format, plan.rows(), plan.columns)?;
+        let stored = plan.stored(|role| Ok::<_, Error>(self.view(role)?.dtype()))?;
+        let (sections, reason) = hold(choice, &stored, plan.columns);
+        let matrix = WeightMatrix::of_sections(self.gpu, &plan.name, &sections, plan.columns)?;
         Ok(Held {
             plan,
             matrix,
@@ -118,7 +116,11 @@ impl<'a> Loader<'a> {
     fn widen(&mut self, index: usize) -> Result<(), Error> {
         let plan = &self.held[index].plan;
         let (name, rows, columns) = (&plan.name, plan.rows(), plan.columns);
-        self.bytes_done -= self.stored_bytes(&pieces(plan, rows.max(2)))?;
+        let whole = Bounds {
+            end: rows,
+            at_once: rows.max(2),
+        };
+        self.bytes_done -= self.stored_bytes(&pieces(plan, &[whole]))?;
         let matrix = WeightMatrix::new(self.gpu, name, WeightFormat::F32, rows, columns)?;
         self.held[index].matrix = matrix;
         self.held[index].reason = Some(HeldReason::BeyondRange);
@@ -129,9 +131,11 @@ impl<'a> Loader<'a> {
     fn fill(&mut self, wanted: &[usize]) -> Result<Vec<usize>, Error> {
         let row_bytes = |index: &usize| {
             let Held { plan, matrix, .. } = &self.held[*index];
-            matrix_bytes(matrix.format(), 1, plan.columns) as usize
+            let pieces = matrix.pieces().iter();
+            let rows = pieces.map(|piece| matrix_bytes(piece.format(), 1, plan.columns) as usize);
+            rows.max()
         };
-        let Some(longest_row) = wanted.iter().map(row_bytes).max() else {
+        let Some(longest_row) = wanted.iter().filter_map(row_bytes).max() else {
             return Ok(Vec::new());
         };
         let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -167,7 +171,8 @@ impl<'a> Loader<'a> {
         let mut waiting = Waiting::new(wanted);
         loop {
             while let Some((index, piece)) = waiting.next(&self.held, upload) {
-                let Some(stage) = upload.stage(&self.held[index].matrix, piece.rows)? else {
+                let matrix = &self.held[index].matrix;
+                let Some(stage) = upload.stage(matrix, piece.first_row, piece.rows)? else {
                     waiting.put_back(index, piece);
                     break;
                 };
@@ -232,8 +237,12 @@ impl<'a> Loader<'a> {
                 matrix,
                 reason,
             } = held;
-            let format = matrix.format();
-            bytes_held.push((format, matrix_bytes(format, plan.rows(), plan.columns)));
+            for piece in matrix.pieces() {
+                let format = piece.format();
+                bytes_held.push((format, matrix_bytes(format, piece.rows(), plan.columns)));
+            }
+            // What is held otherwise is held in one format.
+            let format = matrix.format_at(0).unwrap_or(WeightFormat::F16);
             held_otherwise.extend(reason.map(|reason| HeldOtherwise {
                 matrix: plan.name,
                 format,
@@ -375,8 +384,13 @@ impl<'a> Waiting<'a> {
         while self.pieces.is_empty() {
             let index = *self.matrices.next()?;
             let Held { plan, matrix, .. } = &held[index];
-            let at_once = upload.rows_at_once(matrix.format(), plan.columns);
-            let pieces = pieces(plan, at_once).into_iter().rev();
+            let bounds: Vec<Bounds> = (matrix.pieces().iter())
+                .map(|piece| Bounds {
+                    end: matrix.format_end(piece.first_row()),
+                    at_once: upload.rows_at_once(piece.format(), plan.columns),
+                })
+                .collect();
+            let pieces = pieces(plan, &bounds).into_iter().rev();
             self.pieces = pieces.map(|piece| (index, piece)).collect();
         }
         self.pieces.pop()

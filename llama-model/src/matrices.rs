@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use llama_weights::{Hyperparameters, LayerPart, TensorRole};
+use llama_weights::{DType, Hyperparameters, LayerPart, TensorRole};
 
 /// One matrix on the GPU.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +54,18 @@ pub(crate) struct LayerPlan {
 impl MatrixPlan {
     pub(crate) fn rows(&self) -> usize {
         self.parts.iter().map(Rows::len).sum()
+    }
+
+    /// What the file stores its parts in, each with its rows.
+    pub(crate) fn stored<E>(
+        &self,
+        stored: impl Fn(TensorRole) -> Result<DType, E>,
+    ) -> Result<Vec<(Vec<DType>, usize)>, E> {
+        let of_part = |part: &Rows| {
+            let types = part.roles().map(&stored).collect::<Result<_, E>>()?;
+            Ok((types, part.len()))
+        };
+        self.parts.iter().map(of_part).collect()
     }
 
     fn new(h: &Hyperparameters, name: String, roles: &[TensorRole], order: Order) -> Self {

@@ -2,8 +2,10 @@
 //!
 //! No adapter is asked: what a driver adds for itself (alignment, page tables) is not in these figures.
 
+use std::convert::Infallible;
+
 use llama_kernels::{KvFormat, WeightFormat, padded};
-use llama_weights::{DType, Hyperparameters};
+use llama_weights::{Checkpoint, DType, Hyperparameters, TensorRole};
 
 use crate::holding::{HeldOtherwise, KvChoice, WeightChoice, hold};
 use crate::matrices;
@@ -42,21 +44,61 @@ impl MemoryPlan {
     }
 }
 
+/// What a file stores tensors in.
+#[derive(Debug, Clone, Copy)]
+pub enum Stored<'a> {
+    /// All in this type.
+    In(DType),
+    /// Each as a checkpoint says.
+    As(&'a Checkpoint),
+}
+
+impl From<DType> for Stored<'_> {
+    fn from(dtype: DType) -> Self {
+        Self::In(dtype)
+    }
+}
+
+impl<'a> From<&'a Checkpoint> for Stored<'a> {
+    fn from(checkpoint: &'a Checkpoint) -> Self {
+        Self::As(checkpoint)
+    }
+}
+
+impl Stored<'_> {
+    fn dtype(self, role: TensorRole) -> DType {
+        match self {
+            Self::In(dtype) => dtype,
+            // A checkpoint without the tensor does not load; the figure is then of no use.
+            Self::As(checkpoint) => checkpoint
+                .tensor(role)
+                .map_or(DType::F32, |view| view.dtype()),
+        }
+    }
+}
+
 /// What a model of this shape, whose file stores matrices as `stored`, needs with these choices and
 /// a context of `context` positions. Works for any validated shape, the largest included.
-pub fn memory_plan(
+pub fn memory_plan<'a>(
     h: &Hyperparameters,
-    stored: DType,
+    stored: impl Into<Stored<'a>>,
     weights: WeightChoice,
     kv: KvChoice,
     context: usize,
 ) -> MemoryPlan {
     let mut held_otherwise = Vec::new();
     let mut weight_bytes = 0u64;
+    let stored = stored.into();
     for matrix in matrices::all(h) {
-        let (format, reason) = hold(weights, &[stored], matrix.columns);
-        let bytes = matrix_bytes(format, matrix.rows(), matrix.columns);
-        weight_bytes = weight_bytes.saturating_add(bytes);
+        let Ok(parts) = matrix.stored(|role| Ok::<_, Infallible>(stored.dtype(role)));
+        let (sections, reason) = hold(weights, &parts, matrix.columns);
+        for section in &sections {
+            let bytes = matrix_bytes(section.format, section.rows, matrix.columns);
+            weight_bytes = weight_bytes.saturating_add(bytes);
+        }
+        let format = sections
+            .first()
+            .map_or(WeightFormat::F16, |first| first.format);
         held_otherwise.extend(reason.map(|reason| HeldOtherwise {
             matrix: matrix.name,
             format,

@@ -208,7 +208,7 @@ impl Model {
         memory::decode_bytes(
             self.hyperparameters(),
             self.weight_bytes(),
-            weights.output.as_ref().map(|_| weights.embedding.format()),
+            (weights.output.as_ref()).and_then(|_| weights.embedding.format_at(0)),
             kv.format(self.inner.choice),
             position,
         )

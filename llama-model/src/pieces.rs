@@ -23,17 +23,31 @@ pub(crate) struct Segment {
     pub(crate) place: [usize; 2],
 }
 
-/// The pieces of a matrix, each of at most `at_once` rows, which is at least 2.
-pub(crate) fn pieces(plan: &MatrixPlan, at_once: usize) -> Vec<Piece> {
+/// How far pieces go.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Bounds {
+    /// The row that no piece goes over, where a part ends; the last one is the matrix's end.
+    pub(crate) end: usize,
+    /// The most rows of a piece before it, at least 2.
+    pub(crate) at_once: usize,
+}
+
+/// The pieces of a matrix within bounds, by row.
+pub(crate) fn pieces(plan: &MatrixPlan, bounds: &[Bounds]) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut piece = Piece::default();
     for part in &plan.parts {
         let mut done = 0;
         while done < part.len() {
+            let at = piece.first_row + piece.rows;
+            let room = (bounds.iter().find(|bounds| piece.first_row < bounds.end))
+                .map_or(part.len(), |bounds| {
+                    (bounds.at_once - piece.rows).min(bounds.end - at)
+                });
             // Rows that alternate stay in twos.
             let room = match part {
-                Rows::Of(..) => at_once - piece.rows,
-                Rows::Alternating(_) => (at_once - piece.rows) / 2 * 2,
+                Rows::Of(..) => room,
+                Rows::Alternating(_) => room / 2 * 2,
             };
             if room == 0 {
                 let first_row = piece.first_row + piece.rows;
@@ -126,10 +140,24 @@ mod tests {
         expected.extend((2..7).map(|i| (c, i)));
         expected.extend((0..4).flat_map(|i| [(a, 6 + i), (b, i)]));
         for at_once in 2..25 {
-            let pieces = pieces(&plan, at_once);
+            let bounds = [Bounds { end: 19, at_once }];
+            let pieces = pieces(&plan, &bounds);
             assert!(pieces.iter().all(|piece| piece.rows <= at_once));
             assert_eq!(arranged(&pieces), expected, "{at_once} at once");
         }
-        assert_eq!(pieces(&plan, 19).len(), 1);
+        let whole = Bounds {
+            end: 19,
+            at_once: 19,
+        };
+        assert_eq!(pieces(&plan, &[whole]).len(), 1);
+        // Three sections, each with its own number of rows at once.
+        let bounds = [(6, 4), (11, 8), (19, 3)].map(|(end, at_once)| Bounds { end, at_once });
+        let cut = pieces(&plan, &bounds);
+        let ends: Vec<usize> = cut
+            .iter()
+            .map(|piece| piece.first_row + piece.rows)
+            .collect();
+        assert_eq!(ends, [4, 6, 11, 13, 15, 17, 19]);
+        assert_eq!(arranged(&cut), expected);
     }
 }

@@ -12,7 +12,7 @@ use llama_weights::{DType, Hyperparameters};
 use crate::Error;
 use crate::holding::{HeldOtherwise, WeightChoice, hold};
 use crate::matrices::{self, LayerPlan, MatrixPlan, Rows};
-use crate::memory::{self, matrix_bytes};
+use crate::memory;
 use crate::model::{LayerWeights, Loaded, Progress, Weights};
 
 /// Makes every weight on the GPU; see [`crate::Model::synthetic`].
@@ -23,7 +23,7 @@ pub(crate) fn synthesize(
     seed: u64,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<(Weights, Loaded), Error> {
-    let wanted = choice.format(&[DType::F16]);
+    let wanted = choice.format(&[DType::F16]).unwrap_or(WeightFormat::F16);
     let plan = memory::memory_plan(h, DType::F16, choice, Default::default(), 1);
     let mut synthesizer = Synthesizer {
         gpu,
@@ -94,15 +94,19 @@ impl Synthesizer<'_> {
     }
 
     fn matrix(&mut self, plan: &MatrixPlan) -> Result<WeightMatrix, Error> {
-        let (format, _) = hold(self.choice, &[DType::F16], plan.columns);
-        let matrix = WeightMatrix::new(self.gpu, &plan.name, format, plan.rows(), plan.columns)?;
+        let (sections, _) = hold(
+            self.choice,
+            &[(vec![DType::F16], plan.rows())],
+            plan.columns,
+        );
+        let matrix = WeightMatrix::of_sections(self.gpu, &plan.name, &sections, plan.columns)?;
         let mut recorder = self.gpu.recorder();
         Fill::new(self.gpu, &matrix, self.seed)?.record(&mut recorder);
         self.gpu.submit(recorder)?;
         // So that progress is of work done, and cancelling leaves no queue behind.
         self.gpu.wait()?;
         self.seed = self.seed.wrapping_add(0x9e37_79b9);
-        self.advance(matrix_bytes(format, plan.rows(), plan.columns))?;
+        self.advance(matrix.bytes())?;
         Ok(matrix)
     }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use libtest_mimic::{Arguments, Failed, Trial};
 use llama_model::llama_kernels::Gpu;
 use llama_model::llama_weights::Checkpoint;
-use llama_model::{KvChoice, LoadOptions, Model, SessionOptions, WeightChoice};
+use llama_model::{KvChoice, LoadOptions, Model, SessionOptions, WeightChoice, memory_plan};
 use safetensors::SafeTensors;
 
 use logits::{all_logits, expect_close};
@@ -56,7 +56,7 @@ fn gguf() -> Vec<Trial> {
         let file = folder(&format!("{form}.gguf"));
         trials.extend(same(&format!("{form}.gguf"), file, safetensors, prompt));
     }
-    for form in ["q8_0", "q4_0", "q5_0", "mixed", "mixed-k"] {
+    for form in ["q8_0", "q4_0", "q5_0", "mixed", "mixed-k", "q4_k_m", "q2_k"] {
         for (held, weights) in [("f32", WeightChoice::F32), ("auto", WeightChoice::Auto)] {
             let file = folder(&format!("{form}.gguf"));
             let expected = folder(&format!("{form}.safetensors"));
@@ -67,7 +67,48 @@ fn gguf() -> Vec<Trial> {
             }));
         }
     }
+    trials.push(adapter::trial("blocks are held as they are", blocks_held));
     trials
+}
+
+/// What is converted is what kernels join and the file stores in two types: a gate in q2_k and up in q4_k.
+fn blocks_held(gpu: &Gpu) -> Result<(), Failed> {
+    for (form, otherwise) in [
+        ("mixed", vec![]),
+        ("q4_k_m", vec![]),
+        ("q2_k", vec![]),
+        (
+            "mixed-k",
+            vec![
+                "layer 0 gate+up is held in f16: the file stores what kernels join in q2_k and another type",
+            ],
+        ),
+    ] {
+        let file = golden("tests/golden/gguf").join(format!("{form}.gguf"));
+        let checkpoint = Checkpoint::open(&file)?;
+        let go_on = &mut |_| ControlFlow::Continue(());
+        let model = Model::load(gpu, &checkpoint, &LoadOptions::default(), go_on)?;
+        let found: Vec<String> = model
+            .held_otherwise()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        if found != otherwise {
+            return Err(format!("{form}: {found:?}").into());
+        }
+        let plan = memory_plan(
+            checkpoint.hyperparameters(),
+            &checkpoint,
+            WeightChoice::Auto,
+            KvChoice::Auto,
+            1,
+        );
+        if plan.weight_bytes != model.weight_bytes() {
+            let (planned, held) = (plan.weight_bytes, model.weight_bytes());
+            return Err(format!("{form}: {planned} bytes planned, {held} held").into());
+        }
+    }
+    Ok(())
 }
 
 /// Two forms of one model make one trial for each way of holding the weights.

@@ -4,12 +4,11 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use llama_kernels::{Gpu, Peaks};
-use llama_model::{KvChoice, Model, SessionOptions, fit};
+use llama_model::{KvChoice, Model, SessionOptions, Stored, fit};
 use llama_weights::{DType, Hyperparameters};
 
 use crate::args::{BenchArgs, ModelArgs, Shape};
 use crate::bench::{Bench, Cost, KernelTimes, Kind, Limits, Report, Row, Test};
-use crate::commands::inspect::stored_dtype;
 use crate::engine::{self, Device, milliseconds};
 use crate::failure::usage;
 use crate::interrupt::Interrupts;
@@ -175,10 +174,10 @@ impl Subject {
     }
 
     /// What matrices are stored as; made ones are f16 where no format is asked for.
-    fn stored(&self) -> DType {
+    fn stored(&self) -> Stored<'_> {
         match self {
-            Self::Synthetic(_) => DType::F16,
-            Self::Opened { checkpoint, .. } => stored_dtype(checkpoint),
+            Self::Synthetic(_) => DType::F16.into(),
+            Self::Opened { checkpoint, .. } => Stored::As(checkpoint),
         }
     }
 

@@ -156,14 +156,12 @@ impl Adapter {
 
 /// Every kernel in every format, each pair once.
 fn variants(gpu: &Gpu) -> Vec<Variant> {
-    let formats = [
-        (WeightFormat::F32, KvFormat::F32),
-        (WeightFormat::F16, KvFormat::F16),
-        (WeightFormat::Q8_0, KvFormat::F16),
-        (WeightFormat::Q4_0, KvFormat::F16),
-    ];
     let mut variants: Vec<Variant> = Vec::new();
-    for (weight, kv) in formats {
+    for weight in WeightFormat::ALL {
+        let kv = match weight {
+            WeightFormat::F32 => KvFormat::F32,
+            _ => KvFormat::F16,
+        };
         for selected in selection(gpu.capabilities(), weight, kv) {
             let variant = Variant {
                 kernel: selected.kernel,

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use llama_model::{KvChoice, WeightChoice, memory_plan};
-use llama_weights::{Checkpoint, DType, GenerationConfig, Hyperparameters, RopeScaling};
+use llama_weights::{Checkpoint, GenerationConfig, Hyperparameters, RopeScaling};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -103,7 +103,6 @@ pub(crate) fn run(args: InspectArgs) -> Result<()> {
 impl Report {
     fn new(checkpoint: &Checkpoint, check: bool) -> Self {
         let h = checkpoint.hyperparameters();
-        let stored = stored_dtype(checkpoint);
         let tensors = checkpoint.tensors().map(|(_, view)| Tensor {
             name: view.name().to_owned(),
             dtype: view.dtype().to_string(),
@@ -121,8 +120,8 @@ impl Report {
             parameters: h.parameter_count(),
             stored_bytes: checkpoint.weight_bytes(),
             tensors: tensors.collect(),
-            memory: memory(h, stored),
-            held_otherwise: held_otherwise(h, stored),
+            memory: memory(checkpoint),
+            held_otherwise: held_otherwise(checkpoint),
             warnings: checkpoint.warnings().to_vec(),
             not_finite: check.then(|| not_finite(checkpoint)),
         }
@@ -192,27 +191,13 @@ fn print_fields(value: &Value, output: &mut Output) -> Result<()> {
     Ok(())
 }
 
-/// The type that most bytes are stored in: norms may differ from the matrices.
-pub(crate) fn stored_dtype(checkpoint: &Checkpoint) -> DType {
-    let mut bytes: Vec<(DType, u64)> = Vec::new();
-    for (_, view) in checkpoint.tensors() {
-        match bytes.iter_mut().find(|(dtype, _)| *dtype == view.dtype()) {
-            Some((_, sum)) => *sum += view.n_bytes(),
-            None => bytes.push((view.dtype(), view.n_bytes())),
-        }
-    }
-    bytes
-        .into_iter()
-        .max_by_key(|&(_, sum)| sum)
-        .map_or(DType::F32, |(dtype, _)| dtype)
-}
-
-fn memory(h: &Hyperparameters, stored: DType) -> Vec<Memory> {
+fn memory(checkpoint: &Checkpoint) -> Vec<Memory> {
+    let h = checkpoint.hyperparameters();
     let limit = engine::context_limit(h).unwrap_or(MOST_CONTEXT);
     let mut contexts = vec![512.min(limit), MOST_CONTEXT.min(limit), limit];
     contexts.dedup();
     let row = |(dtype, weights): (&'static str, WeightChoice), context: usize| {
-        let plan = memory_plan(h, stored, weights, KvChoice::Auto, context);
+        let plan = memory_plan(h, checkpoint, weights, KvChoice::Auto, context);
         Memory {
             dtype,
             context,
@@ -228,9 +213,10 @@ fn memory(h: &Hyperparameters, stored: DType) -> Vec<Memory> {
         .collect()
 }
 
-fn held_otherwise(h: &Hyperparameters, stored: DType) -> Vec<Held> {
+fn held_otherwise(checkpoint: &Checkpoint) -> Vec<Held> {
+    let h = checkpoint.hyperparameters();
     let held = |(dtype, weights): (&'static str, WeightChoice)| {
-        let plan = memory_plan(h, stored, weights, KvChoice::Auto, 1);
+        let plan = memory_plan(h, checkpoint, weights, KvChoice::Auto, 1);
         plan.held_otherwise.into_iter().map(move |held| Held {
             dtype,
             what: held.to_string(),

@@ -40,6 +40,9 @@ QUANTIZED = {
     "mixed-k": (WIDE, {"attn_q": Kind.Q4_K, "attn_k": Kind.Q5_K, "attn_v": Kind.Q6_K, "attn_output": Kind.Q3_K,
                        "ffn_gate": Kind.Q2_K, "ffn_up": Kind.Q4_K, "ffn_down": Kind.Q6_K, "token_embd": Kind.Q6_K,
                        "output": Kind.Q5_K}),
+    # As llama.cpp mixes them for its types of the same names.
+    "q4_k_m": (WIDE, {"attn_v": Kind.Q6_K, "ffn_down": Kind.Q6_K, "output": Kind.Q6_K, "": Kind.Q4_K}),
+    "q2_k": (WIDE, {"attn_v": Kind.Q4_K, "attn_output": Kind.Q3_K, "ffn_down": Kind.Q3_K, "output": Kind.Q6_K, "": Kind.Q2_K}),
 }
 
 # K types cannot be made by the package: random bits with a scale (and a least value, in scales) at these bytes. The third number is the
