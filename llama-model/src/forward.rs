@@ -149,7 +149,7 @@ impl Forward {
                 .map(|(weights, cache)| Layer::new(gpu, h, weights, scratch, step, cache))
                 .collect::<Result<_, _>>()?,
             gather: GatherRows::new(gpu, x, step, xl)?,
-            output: Matmul::new(gpu, output, xl, logits, set(norm, None))?,
+            output: Matmul::new(gpu, output, xl, logits, set(norm, None, None))?,
             argmax: Argmax::new(gpu, logits, &scratch.chosen)?,
             sample: Sample::new(gpu, step, logits, &scratch.chosen, 1)?,
             layer_operations: layers.first().map_or(0, layer_operations),
@@ -173,10 +173,12 @@ impl Layer {
             qkv,
             att,
             att_partials,
+            product_partials,
             gate_up,
             hb,
             ..
         } = scratch;
+        let partials = Some(product_partials);
         let w = weights;
         let norm = |scale| Norm {
             scale,
@@ -189,7 +191,7 @@ impl Layer {
                 gpu,
                 &w.qkv,
                 [x, qkv],
-                set(norm(&w.attention_norm), w.qkv_bias.as_ref()),
+                set(norm(&w.attention_norm), w.qkv_bias.as_ref(), partials),
                 step,
                 cache,
                 heads,
@@ -200,7 +202,7 @@ impl Layer {
                 &w.attention_output,
                 att,
                 x,
-                add(w.attention_output_bias.as_ref()),
+                add(w.attention_output_bias.as_ref(), partials),
             )?,
             gate_up: GatedMatmul::new(
                 gpu,
@@ -208,28 +210,34 @@ impl Layer {
                 x,
                 gate_up,
                 hb,
-                set(norm(&w.ffn_norm), w.gate_up_bias.as_ref()),
+                set(norm(&w.ffn_norm), w.gate_up_bias.as_ref(), partials),
             )?,
-            down: Matmul::new(gpu, &w.down, hb, x, add(w.down_bias.as_ref()))?,
+            down: Matmul::new(gpu, &w.down, hb, x, add(w.down_bias.as_ref(), partials))?,
         })
     }
 }
 
 /// out = W norm(x) (+ bias)
-fn set<'a>(norm: Norm<'a>, bias: Option<&'a Tensor>) -> MatmulOptions<'a> {
+fn set<'a>(
+    norm: Norm<'a>,
+    bias: Option<&'a Tensor>,
+    partials: Option<&'a Tensor>,
+) -> MatmulOptions<'a> {
     MatmulOptions {
         norm: Some(norm),
         bias,
         accumulate: false,
+        partials,
     }
 }
 
 /// out += W x (+ bias): the residual connection
-fn add(bias: Option<&Tensor>) -> MatmulOptions<'_> {
+fn add<'a>(bias: Option<&'a Tensor>, partials: Option<&'a Tensor>) -> MatmulOptions<'a> {
     MatmulOptions {
         norm: None,
         bias,
         accumulate: true,
+        partials,
     }
 }
 

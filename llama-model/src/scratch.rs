@@ -40,6 +40,8 @@ pub(crate) struct Scratch {
     pub(crate) att: Tensor,
     /// Parts of att where its positions are split, `[P, n_heads · (4 + head_dim)]`
     pub(crate) att_partials: Tensor,
+    /// Parts of products whose columns are split, `[4 · min(R, 64), hidden_size]`
+    pub(crate) product_partials: Tensor,
     /// Gate and up projections, `[R, 2 ffn_size]`
     pub(crate) gate_up: Tensor,
     /// Gated hidden layer of the FFN, `[R, ffn_size]`
@@ -85,7 +87,13 @@ impl ScratchShape {
         // What drawing a token needs: three words for each that may be drawn.
         let drawing = 12 * padded(h.vocab_size) as u64;
         let by_row = self.rows as u64 * row_bytes(h) + self.logit_rows as u64 * logit_row;
-        by_row + partials + drawing
+        let product_partials = 4 * (self.partial_rows() * padded(h.hidden_size)) as u64;
+        by_row + partials + product_partials + drawing
+    }
+
+    /// Four parts of a tile of rows.
+    fn partial_rows(&self) -> usize {
+        4 * self.rows.min(64)
     }
 }
 
@@ -104,6 +112,13 @@ impl Scratch {
                     gpu.capabilities().limits.binding_bytes / (4 * padded(columns) as u64);
                 let rows = rows.min(bindable.max(1) as usize);
                 gpu.tensor("att_partials", rows, columns)?
+            },
+            product_partials: {
+                // With less room columns are split in fewer parts.
+                let bindable =
+                    gpu.capabilities().limits.binding_bytes / (4 * padded(h.hidden_size) as u64);
+                let rows = shape.partial_rows().min(bindable.max(1) as usize);
+                gpu.tensor("product_partials", rows, h.hidden_size)?
             },
             gate_up: gpu.tensor("gate_up", rows, 2 * h.ffn_size)?,
             hb: gpu.tensor("hb", rows, h.ffn_size)?,

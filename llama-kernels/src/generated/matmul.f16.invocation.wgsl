@@ -1,8 +1,8 @@
 // matmul.f16.invocation: written by `cargo xtask codegen` from matmul.wesl with slot/tile.invocation.wesl, slot/weight.f16.wesl.
 
 @compute @workgroup_size(WORKGROUP)
-fn matmul(@builtin(workgroup_id) group: vec3<u32>, lane: TileLane) {
-    tile_multiply(group.xy, lane);
+fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, lane: TileLane) {
+    tile_multiply(group.xy, product_part(group.z, groups.z), lane);
 }
 
 const TILE_ROWS: u32 = 256u;
@@ -16,7 +16,7 @@ struct TileLane {
     index: u32
 }
 
-fn tile_multiply(group: vec2<u32>, lane: TileLane) {
+fn tile_multiply(group: vec2<u32>, part: ProductPart, lane: TileLane) {
     let first = group.x * TILE_ROWS + lane.index * 4u;
     let rows = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(matrix.rows - 1u));
     let x_first = group.y * TILE_X_ROWS;
@@ -31,7 +31,7 @@ fn tile_multiply(group: vec2<u32>, lane: TileLane) {
     let x6 = min(x_first + 6u, last) * stride;
     let x7 = min(x_first + 7u, last) * stride;
     var sums: array<vec4<f32>, 8>;
-    for (var block = 0u; block < matrix.blocks; block++) {
+    for (var block = part.begin; block < part.end; block++) {
         var w0 = weight_load_block(rows.x, block);
         var w1 = weight_load_block(rows.y, block);
         var w2 = weight_load_block(rows.z, block);
@@ -52,9 +52,53 @@ fn tile_multiply(group: vec2<u32>, lane: TileLane) {
     }
     for (var j = 0u; j < TILE_X_ROWS; j++) {
         for (var i = 0u; i < 4u; i++) {
-            product_write(x_first + j, first + i, sums[j][i]);
+            product_write_part(part, x_first + j, first + i, sums[j][i]);
         }
     }
+}
+
+@group(0) @binding(1)
+var<storage, read> x: array<vec4<f32>>;
+
+@group(0) @binding(2)
+var<storage, read> bias: array<f32>;
+
+@group(0) @binding(3)
+var<storage, read_write> out: array<f32>;
+
+struct ProductPart {
+    begin: u32,
+    end: u32,
+    index: u32
+}
+
+fn product_part(index: u32, parts: u32) -> ProductPart {
+    return ProductPart(matrix.blocks * index / parts, matrix.blocks * (index + 1u) / parts, index);
+}
+
+fn product_write_part(part: ProductPart, x_row: u32, row: u32, sum: f32) {
+    if part.index == 0u {
+        product_write(x_row, row, sum);
+    }
+    else if row < matrix.rows && x_row < matrix.x_rows {
+        out[(part.index * matrix.x_rows + x_row) * matrix.out_stride + matrix.first_row + row] = sum;
+    }
+}
+
+fn product_write(x_row: u32, row: u32, sum: f32) {
+    if row >= matrix.rows || x_row >= matrix.x_rows {
+        return;
+    }
+    let column = matrix.first_row + row;
+    let at = x_row * matrix.out_stride + column;
+    var value = sum;
+    if matrix.bias != 0u {
+        value += bias[column];
+    }
+    if matrix.accumulate != 0u {
+        value += out[at];
+    }
+    out[at] = value;
 }
 
 struct MatrixPiece {
@@ -89,29 +133,4 @@ fn weight_load_block(row: u32, block: u32) -> array<vec4<f32>, 8> {
     let c = weight_data[at + 2u];
     let d = weight_data[at + 3u];
     return array<vec4<f32>, 8>(weight_halves(a.xy), weight_halves(a.zw), weight_halves(b.xy), weight_halves(b.zw), weight_halves(c.xy), weight_halves(c.zw), weight_halves(d.xy), weight_halves(d.zw));
-}
-
-@group(0) @binding(1)
-var<storage, read> x: array<vec4<f32>>;
-
-@group(0) @binding(2)
-var<storage, read> bias: array<f32>;
-
-@group(0) @binding(3)
-var<storage, read_write> out: array<f32>;
-
-fn product_write(x_row: u32, row: u32, sum: f32) {
-    if row >= matrix.rows || x_row >= matrix.x_rows {
-        return;
-    }
-    let column = matrix.first_row + row;
-    let at = x_row * matrix.out_stride + column;
-    var value = sum;
-    if matrix.bias != 0u {
-        value += bias[column];
-    }
-    if matrix.accumulate != 0u {
-        value += out[at];
-    }
-    out[at] = value;
 }

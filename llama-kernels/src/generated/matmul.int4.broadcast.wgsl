@@ -1,8 +1,8 @@
 // matmul.int4.broadcast: written by `cargo xtask codegen` from matmul.wesl with slot/tile.broadcast.wesl, slot/weight.int4.wesl.
 
 @compute @workgroup_size(WORKGROUP)
-fn matmul(@builtin(workgroup_id) group: vec3<u32>, lane: TileLane) {
-    tile_multiply(group.xy, lane);
+fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, lane: TileLane) {
+    tile_multiply(group.xy, product_part(group.z, groups.z), lane);
 }
 
 const TILE_ROWS: u32 = 256u;
@@ -18,7 +18,7 @@ struct TileLane {
     place: u32
 }
 
-fn tile_multiply(group: vec2<u32>, lane: TileLane) {
+fn tile_multiply(group: vec2<u32>, part: ProductPart, lane: TileLane) {
     let first = group.x * TILE_ROWS + lane.index * 4u;
     let rows = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(matrix.rows - 1u));
     let x_first = group.y * TILE_X_ROWS;
@@ -40,7 +40,7 @@ fn tile_multiply(group: vec2<u32>, lane: TileLane) {
     var sum14 = vec4<f32>();
     var sum15 = vec4<f32>();
     let words = min(matrix.blocks * 8u, 8u);
-    for (var block = 0u; block < matrix.blocks; block++) {
+    for (var block = part.begin; block < part.end; block++) {
         let scale0 = weight_scale(rows.x, block);
         let scale1 = weight_scale(rows.y, block);
         let scale2 = weight_scale(rows.z, block);
@@ -67,29 +67,73 @@ fn tile_multiply(group: vec2<u32>, lane: TileLane) {
             sum15 += subgroupBroadcast(upper, 7u) * w;
         }
     }
-    tile_write(x_first, first, sum0);
-    tile_write(x_first + 1u, first, sum1);
-    tile_write(x_first + 2u, first, sum2);
-    tile_write(x_first + 3u, first, sum3);
-    tile_write(x_first + 4u, first, sum4);
-    tile_write(x_first + 5u, first, sum5);
-    tile_write(x_first + 6u, first, sum6);
-    tile_write(x_first + 7u, first, sum7);
-    tile_write(x_first + 8u, first, sum8);
-    tile_write(x_first + 9u, first, sum9);
-    tile_write(x_first + 10u, first, sum10);
-    tile_write(x_first + 11u, first, sum11);
-    tile_write(x_first + 12u, first, sum12);
-    tile_write(x_first + 13u, first, sum13);
-    tile_write(x_first + 14u, first, sum14);
-    tile_write(x_first + 15u, first, sum15);
+    tile_write(part, x_first, first, sum0);
+    tile_write(part, x_first + 1u, first, sum1);
+    tile_write(part, x_first + 2u, first, sum2);
+    tile_write(part, x_first + 3u, first, sum3);
+    tile_write(part, x_first + 4u, first, sum4);
+    tile_write(part, x_first + 5u, first, sum5);
+    tile_write(part, x_first + 6u, first, sum6);
+    tile_write(part, x_first + 7u, first, sum7);
+    tile_write(part, x_first + 8u, first, sum8);
+    tile_write(part, x_first + 9u, first, sum9);
+    tile_write(part, x_first + 10u, first, sum10);
+    tile_write(part, x_first + 11u, first, sum11);
+    tile_write(part, x_first + 12u, first, sum12);
+    tile_write(part, x_first + 13u, first, sum13);
+    tile_write(part, x_first + 14u, first, sum14);
+    tile_write(part, x_first + 15u, first, sum15);
 }
 
-fn tile_write(x_row: u32, row: u32, sums: vec4<f32>) {
-    product_write(x_row, row, sums.x);
-    product_write(x_row, row + 1u, sums.y);
-    product_write(x_row, row + 2u, sums.z);
-    product_write(x_row, row + 3u, sums.w);
+fn tile_write(part: ProductPart, x_row: u32, row: u32, sums: vec4<f32>) {
+    product_write_part(part, x_row, row, sums.x);
+    product_write_part(part, x_row, row + 1u, sums.y);
+    product_write_part(part, x_row, row + 2u, sums.z);
+    product_write_part(part, x_row, row + 3u, sums.w);
+}
+
+@group(0) @binding(1)
+var<storage, read> x: array<vec4<f32>>;
+
+@group(0) @binding(2)
+var<storage, read> bias: array<f32>;
+
+@group(0) @binding(3)
+var<storage, read_write> out: array<f32>;
+
+struct ProductPart {
+    begin: u32,
+    end: u32,
+    index: u32
+}
+
+fn product_part(index: u32, parts: u32) -> ProductPart {
+    return ProductPart(matrix.blocks * index / parts, matrix.blocks * (index + 1u) / parts, index);
+}
+
+fn product_write_part(part: ProductPart, x_row: u32, row: u32, sum: f32) {
+    if part.index == 0u {
+        product_write(x_row, row, sum);
+    }
+    else if row < matrix.rows && x_row < matrix.x_rows {
+        out[(part.index * matrix.x_rows + x_row) * matrix.out_stride + matrix.first_row + row] = sum;
+    }
+}
+
+fn product_write(x_row: u32, row: u32, sum: f32) {
+    if row >= matrix.rows || x_row >= matrix.x_rows {
+        return;
+    }
+    let column = matrix.first_row + row;
+    let at = x_row * matrix.out_stride + column;
+    var value = sum;
+    if matrix.bias != 0u {
+        value += bias[column];
+    }
+    if matrix.accumulate != 0u {
+        value += out[at];
+    }
+    out[at] = value;
 }
 
 struct MatrixPiece {
@@ -133,29 +177,4 @@ const QUANTS_NONE: f32 = 8388608.0;
 fn quants_nibbles(word: u32, zero: f32) -> vec4<f32> {
     let quants = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
     return bitcast<vec4<f32>>(quants | vec4<u32>(1258291200u)) - vec4<f32>(zero);
-}
-
-@group(0) @binding(1)
-var<storage, read> x: array<vec4<f32>>;
-
-@group(0) @binding(2)
-var<storage, read> bias: array<f32>;
-
-@group(0) @binding(3)
-var<storage, read_write> out: array<f32>;
-
-fn product_write(x_row: u32, row: u32, sum: f32) {
-    if row >= matrix.rows || x_row >= matrix.x_rows {
-        return;
-    }
-    let column = matrix.first_row + row;
-    let at = x_row * matrix.out_stride + column;
-    var value = sum;
-    if matrix.bias != 0u {
-        value += bias[column];
-    }
-    if matrix.accumulate != 0u {
-        value += out[at];
-    }
-    out[at] = value;
 }

@@ -1,8 +1,8 @@
 // matmul.q4_0.workgroup: written by `cargo xtask codegen` from matmul.wesl with slot/tile.workgroup.wesl, slot/weight.q4_0.wesl.
 
 @compute @workgroup_size(WORKGROUP)
-fn matmul(@builtin(workgroup_id) group: vec3<u32>, lane: TileLane) {
-    tile_multiply(group.xy, lane);
+fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, lane: TileLane) {
+    tile_multiply(group.xy, product_part(group.z, groups.z), lane);
 }
 
 const TILE_ROWS: u32 = 64u;
@@ -24,7 +24,7 @@ fn tile_place(row: u32, column: u32) -> u32 {
     return row * 8u + ((column + row) & 7u);
 }
 
-fn tile_multiply(group: vec2<u32>, lane: TileLane) {
+fn tile_multiply(group: vec2<u32>, part: ProductPart, lane: TileLane) {
     let first = group.x * TILE_ROWS;
     let x_first = group.y * TILE_X_ROWS;
     let row = lane.index % 8u;
@@ -32,7 +32,7 @@ fn tile_multiply(group: vec2<u32>, lane: TileLane) {
     let loaded = lane.index % 64u;
     var low: array<vec4<f32>, 4>;
     var high: array<vec4<f32>, 4>;
-    for (var block = 0u; block < matrix.blocks; block++) {
+    for (var block = part.begin; block < part.end; block++) {
         if lane.index < 64u {
             let values = weight_load_block(min(first + loaded, matrix.rows - 1u), block);
             tile_weights[tile_place(loaded, 0u)] = values[0];
@@ -76,29 +76,60 @@ fn tile_multiply(group: vec2<u32>, lane: TileLane) {
     }
     for (var j = 0u; j < 4u; j++) {
         for (var i = 0u; i < 4u; i++) {
-            product_write(x_first + x_row + 16u * j, first + row + 8u * i, low[j][i]);
-            product_write(x_first + x_row + 16u * j, first + row + 8u * i + 32u, high[j][i]);
+            product_write_part(part, x_first + x_row + 16u * j, first + row + 8u * i, low[j][i]);
+            product_write_part(part, x_first + x_row + 16u * j, first + row + 8u * i + 32u, high[j][i]);
         }
     }
 }
 
-struct MatrixPiece {
-    rows: u32,
-    first_row: u32,
-    matrix_rows: u32,
-    blocks: u32,
-    x_rows: u32,
-    out_stride: u32,
-    bias: u32,
-    accumulate: u32,
-    columns: u32,
-    eps: f32,
-    pad0: u32,
-    pad1: u32
+@group(0) @binding(1)
+var<storage, read> x: array<vec4<f32>>;
+
+@group(0) @binding(2)
+var<storage, read> bias: array<f32>;
+
+@group(0) @binding(3)
+var<storage, read_write> out: array<f32>;
+
+fn product_block(x_row: u32, block: u32) -> array<vec4<f32>, 8> {
+    let at = (x_row * matrix.blocks + block) * 8u;
+    return array<vec4<f32>, 8>(x[at], x[at + 1u], x[at + 2u], x[at + 3u], x[at + 4u], x[at + 5u], x[at + 6u], x[at + 7u]);
 }
 
-@group(0) @binding(0)
-var<uniform> matrix: MatrixPiece;
+struct ProductPart {
+    begin: u32,
+    end: u32,
+    index: u32
+}
+
+fn product_part(index: u32, parts: u32) -> ProductPart {
+    return ProductPart(matrix.blocks * index / parts, matrix.blocks * (index + 1u) / parts, index);
+}
+
+fn product_write_part(part: ProductPart, x_row: u32, row: u32, sum: f32) {
+    if part.index == 0u {
+        product_write(x_row, row, sum);
+    }
+    else if row < matrix.rows && x_row < matrix.x_rows {
+        out[(part.index * matrix.x_rows + x_row) * matrix.out_stride + matrix.first_row + row] = sum;
+    }
+}
+
+fn product_write(x_row: u32, row: u32, sum: f32) {
+    if row >= matrix.rows || x_row >= matrix.x_rows {
+        return;
+    }
+    let column = matrix.first_row + row;
+    let at = x_row * matrix.out_stride + column;
+    var value = sum;
+    if matrix.bias != 0u {
+        value += bias[column];
+    }
+    if matrix.accumulate != 0u {
+        value += out[at];
+    }
+    out[at] = value;
+}
 
 @group(0) @binding(10)
 var<storage, read> weight_data: array<vec4<u32>>;
@@ -125,37 +156,25 @@ fn weight_load_block(row: u32, block: u32) -> array<vec4<f32>, 8> {
     return array<vec4<f32>, 8>(weight_nibbles(a.x) * scale, weight_nibbles(a.y) * scale, weight_nibbles(a.z) * scale, weight_nibbles(a.w) * scale, weight_nibbles(b.x) * scale, weight_nibbles(b.y) * scale, weight_nibbles(b.z) * scale, weight_nibbles(b.w) * scale);
 }
 
+struct MatrixPiece {
+    rows: u32,
+    first_row: u32,
+    matrix_rows: u32,
+    blocks: u32,
+    x_rows: u32,
+    out_stride: u32,
+    bias: u32,
+    accumulate: u32,
+    columns: u32,
+    eps: f32,
+    pad0: u32,
+    pad1: u32
+}
+
+@group(0) @binding(0)
+var<uniform> matrix: MatrixPiece;
+
 fn quants_nibbles(word: u32, zero: f32) -> vec4<f32> {
     let quants = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
     return bitcast<vec4<f32>>(quants | vec4<u32>(1258291200u)) - vec4<f32>(zero);
-}
-
-@group(0) @binding(1)
-var<storage, read> x: array<vec4<f32>>;
-
-@group(0) @binding(2)
-var<storage, read> bias: array<f32>;
-
-@group(0) @binding(3)
-var<storage, read_write> out: array<f32>;
-
-fn product_block(x_row: u32, block: u32) -> array<vec4<f32>, 8> {
-    let at = (x_row * matrix.blocks + block) * 8u;
-    return array<vec4<f32>, 8>(x[at], x[at + 1u], x[at + 2u], x[at + 3u], x[at + 4u], x[at + 5u], x[at + 6u], x[at + 7u]);
-}
-
-fn product_write(x_row: u32, row: u32, sum: f32) {
-    if row >= matrix.rows || x_row >= matrix.x_rows {
-        return;
-    }
-    let column = matrix.first_row + row;
-    let at = x_row * matrix.out_stride + column;
-    var value = sum;
-    if matrix.bias != 0u {
-        value += bias[column];
-    }
-    if matrix.accumulate != 0u {
-        value += out[at];
-    }
-    out[at] = value;
 }

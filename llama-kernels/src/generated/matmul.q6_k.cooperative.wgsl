@@ -5,8 +5,8 @@ enable wgpu_cooperative_matrix;
 enable f16;
 
 @compute @workgroup_size(WORKGROUP)
-fn matmul(@builtin(workgroup_id) group: vec3<u32>, lane: TileLane) {
-    tile_multiply(group.xy, lane);
+fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, lane: TileLane) {
+    tile_multiply(group.xy, product_part(group.z, groups.z), lane);
 }
 
 const PARTIES: u32 = 8u;
@@ -62,17 +62,17 @@ fn tile_load(first: u32, x_first: u32, block: u32, index: u32) {
     }
 }
 
-fn tile_write(c: UnitC, row: u32, x_row: u32, lane: UnitLane) {
+fn tile_write(part: ProductPart, c: UnitC, row: u32, x_row: u32, lane: UnitLane) {
     workgroupBarrier();
     unit_store(c, lane);
     workgroupBarrier();
     let source = unit_party(lane) * UNIT * UNIT;
     for (var i = unit_member(lane); i < UNIT * UNIT; i += 32u) {
-        product_write(x_row + i / UNIT, row + i % UNIT, tiles_out[source + i]);
+        product_write_part(part, x_row + i / UNIT, row + i % UNIT, tiles_out[source + i]);
     }
 }
 
-fn tile_multiply(group: vec2<u32>, lane: UnitLane) {
+fn tile_multiply(group: vec2<u32>, part: ProductPart, lane: UnitLane) {
     let first = group.x * TILE_ROWS;
     let x_first = group.y * TILE_X_ROWS;
     let row = unit_party(lane) % 4u * 32u;
@@ -81,7 +81,7 @@ fn tile_multiply(group: vec2<u32>, lane: UnitLane) {
     var c01 = UnitC();
     var c10 = UnitC();
     var c11 = UnitC();
-    for (var block = 0u; block < matrix.blocks; block++) {
+    for (var block = part.begin; block < part.end; block++) {
         workgroupBarrier();
         tile_load(first, x_first, block, lane.index);
         workgroupBarrier();
@@ -96,10 +96,10 @@ fn tile_multiply(group: vec2<u32>, lane: UnitLane) {
             c11 = unit_multiply_add(a1, b1, c11);
         }
     }
-    tile_write(c00, first + row, x_first + x_row, lane);
-    tile_write(c01, first + row, x_first + x_row + UNIT, lane);
-    tile_write(c10, first + row + UNIT, x_first + x_row, lane);
-    tile_write(c11, first + row + UNIT, x_first + x_row + UNIT, lane);
+    tile_write(part, c00, first + row, x_first + x_row, lane);
+    tile_write(part, c01, first + row, x_first + x_row + UNIT, lane);
+    tile_write(part, c10, first + row + UNIT, x_first + x_row, lane);
+    tile_write(part, c11, first + row + UNIT, x_first + x_row + UNIT, lane);
 }
 
 struct UnitLane {
@@ -141,23 +141,49 @@ fn unit_store(c: UnitC, lane: UnitLane) {
     coopStore(c, &tiles_out[lane.party * UNIT * UNIT], UNIT);
 }
 
-struct MatrixPiece {
-    rows: u32,
-    first_row: u32,
-    matrix_rows: u32,
-    blocks: u32,
-    x_rows: u32,
-    out_stride: u32,
-    bias: u32,
-    accumulate: u32,
-    columns: u32,
-    eps: f32,
-    pad0: u32,
-    pad1: u32
+@group(0) @binding(1)
+var<storage, read> x: array<vec4<f32>>;
+
+@group(0) @binding(2)
+var<storage, read> bias: array<f32>;
+
+@group(0) @binding(3)
+var<storage, read_write> out: array<f32>;
+
+struct ProductPart {
+    begin: u32,
+    end: u32,
+    index: u32
 }
 
-@group(0) @binding(0)
-var<uniform> matrix: MatrixPiece;
+fn product_part(index: u32, parts: u32) -> ProductPart {
+    return ProductPart(matrix.blocks * index / parts, matrix.blocks * (index + 1u) / parts, index);
+}
+
+fn product_write_part(part: ProductPart, x_row: u32, row: u32, sum: f32) {
+    if part.index == 0u {
+        product_write(x_row, row, sum);
+    }
+    else if row < matrix.rows && x_row < matrix.x_rows {
+        out[(part.index * matrix.x_rows + x_row) * matrix.out_stride + matrix.first_row + row] = sum;
+    }
+}
+
+fn product_write(x_row: u32, row: u32, sum: f32) {
+    if row >= matrix.rows || x_row >= matrix.x_rows {
+        return;
+    }
+    let column = matrix.first_row + row;
+    let at = x_row * matrix.out_stride + column;
+    var value = sum;
+    if matrix.bias != 0u {
+        value += bias[column];
+    }
+    if matrix.accumulate != 0u {
+        value += out[at];
+    }
+    out[at] = value;
+}
 
 @group(0) @binding(10)
 var<storage, read> weight_data: array<vec4<u32>>;
@@ -195,6 +221,24 @@ fn weight_load_block(row: u32, block: u32) -> array<vec4<f32>, 8> {
     return array<vec4<f32>, 8>(weight_quants(a.x, above.x) * scale.x, weight_quants(a.y, above.x >> 2u) * scale.x, weight_quants(a.z, above.x >> 4u) * scale.x, weight_quants(a.w, above.x >> 6u) * scale.x, weight_quants(b.x, above.y) * scale.y, weight_quants(b.y, above.y >> 2u) * scale.y, weight_quants(b.z, above.y >> 4u) * scale.y, weight_quants(b.w, above.y >> 6u) * scale.y);
 }
 
+struct MatrixPiece {
+    rows: u32,
+    first_row: u32,
+    matrix_rows: u32,
+    blocks: u32,
+    x_rows: u32,
+    out_stride: u32,
+    bias: u32,
+    accumulate: u32,
+    columns: u32,
+    eps: f32,
+    pad0: u32,
+    pad1: u32
+}
+
+@group(0) @binding(0)
+var<uniform> matrix: MatrixPiece;
+
 fn quants_bytes(word: u32, zero: f32) -> vec4<f32> {
     let quants = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
     return bitcast<vec4<f32>>(quants | vec4<u32>(1258291200u)) - vec4<f32>(zero);
@@ -207,28 +251,3 @@ var<workgroup> tiles_weights: array<f16, TILE_ROWS * TILES_STRIDE>;
 var<workgroup> tiles_x: array<f16, TILE_X_ROWS * TILES_STRIDE>;
 
 var<workgroup> tiles_out: array<f32, PARTIES * UNIT * UNIT>;
-
-@group(0) @binding(1)
-var<storage, read> x: array<vec4<f32>>;
-
-@group(0) @binding(2)
-var<storage, read> bias: array<f32>;
-
-@group(0) @binding(3)
-var<storage, read_write> out: array<f32>;
-
-fn product_write(x_row: u32, row: u32, sum: f32) {
-    if row >= matrix.rows || x_row >= matrix.x_rows {
-        return;
-    }
-    let column = matrix.first_row + row;
-    let at = x_row * matrix.out_stride + column;
-    var value = sum;
-    if matrix.bias != 0u {
-        value += bias[column];
-    }
-    if matrix.accumulate != 0u {
-        value += out[at];
-    }
-    out[at] = value;
-}

@@ -1,23 +1,10 @@
-// matvec.f32.heads.subgroup: written by `cargo xtask codegen` from matvec.wesl with slot/kv.f32.wesl, slot/output.heads.wesl, slot/reduce.subgroup.wesl, slot/split.workgroup.wesl, slot/weight.f32.wesl.
+// matvec.f32.heads.subgroup: written by `cargo xtask codegen` from matvec.wesl with slot/columns.one.wesl, slot/kv.f32.wesl, slot/output.heads.wesl, slot/reduce.subgroup.wesl, slot/split.workgroup.wesl, slot/weight.f32.wesl.
 
 @compute @workgroup_size(WORKGROUP)
 fn matvec(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, lane: SplitLane) {
     let first = split_unit(group.y * groups.x + group.x, lane) * 4u;
-    let rows = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(matrix.rows - 1u));
-    var sums = vec4<f32>();
-    var squares = 0.0;
-    for (var block = split_member(lane); block < matrix.blocks; block += SPLIT_TEAM) {
-        let columns = operand_block(group.z, block, &squares);
-        sums += vec4<f32>(weight_dot_block(rows.x, block, columns), weight_dot_block(rows.y, block, columns), weight_dot_block(rows.z, block, columns), weight_dot_block(rows.w, block, columns));
-    }
-    sums = split_sum4(sums, lane);
-    if NORM {
-        squares = split_sum(squares, lane);
-        sums *= operand_factor(squares);
-    }
-    if split_member(lane) == 0u {
-        output_write(group.z, first, sums);
-    }
+    let place = 0u;
+    columns_multiply(group.z, first, lane, place);
 }
 
 const WORKGROUP: u32 = 64u;
@@ -89,6 +76,24 @@ fn reduce_sum(value: f32, lane: ReduceLane) -> f32 {
         }
     }
     return sum;
+}
+
+fn columns_multiply(x_row: u32, first: u32, lane: SplitLane, place: u32) {
+    let rows = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(matrix.rows - 1u));
+    var sums = vec4<f32>();
+    var squares = 0.0;
+    for (var block = split_member(lane); block < matrix.blocks; block += SPLIT_TEAM) {
+        let columns = operand_block(x_row, block, &squares);
+        sums += vec4<f32>(weight_dot_block(rows.x, block, columns), weight_dot_block(rows.y, block, columns), weight_dot_block(rows.z, block, columns), weight_dot_block(rows.w, block, columns));
+    }
+    sums = split_sum4(sums, lane);
+    if NORM {
+        squares = split_sum(squares, lane);
+        sums *= operand_factor(squares);
+    }
+    if split_member(lane) == 0u {
+        output_write(x_row, first, sums);
+    }
 }
 
 struct MatrixPiece {

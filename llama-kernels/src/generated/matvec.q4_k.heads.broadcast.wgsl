@@ -1,23 +1,9 @@
-// matvec.q4_k.heads.broadcast: written by `cargo xtask codegen` from matvec.wesl with slot/kv.f16.wesl, slot/output.heads.wesl, slot/split.invocation.wesl, slot/weight.q4_k.wesl.
+// matvec.q4_k.heads.broadcast: written by `cargo xtask codegen` from matvec.wesl with slot/columns.one.wesl, slot/kv.f16.wesl, slot/output.heads.wesl, slot/split.invocation.wesl, slot/weight.q4_k.wesl.
 
 @compute @workgroup_size(WORKGROUP)
 fn matvec(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, lane: SplitLane, @builtin(subgroup_invocation_id) place: u32) {
     let first = split_unit(group.y * groups.x + group.x, lane) * 4u;
-    let rows = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(matrix.rows - 1u));
-    var sums = vec4<f32>();
-    var squares = 0.0;
-    for (var block = split_member(lane); block < matrix.blocks; block += SPLIT_TEAM) {
-        let columns = operand_block_shared(group.z, block, place, &squares);
-        sums += vec4<f32>(weight_dot_block(rows.x, block, columns), weight_dot_block(rows.y, block, columns), weight_dot_block(rows.z, block, columns), weight_dot_block(rows.w, block, columns));
-    }
-    sums = split_sum4(sums, lane);
-    if NORM {
-        squares = subgroupAdd(squares);
-        sums *= operand_factor(squares);
-    }
-    if split_member(lane) == 0u {
-        output_write(group.z, first, sums);
-    }
+    columns_multiply(group.z, first, lane, place);
 }
 
 const WORKGROUP: u32 = 32u;
@@ -39,6 +25,24 @@ fn split_member(lane: SplitLane) -> u32 {
 
 fn split_sum4(value: vec4<f32>, lane: SplitLane) -> vec4<f32> {
     return value;
+}
+
+fn columns_multiply(x_row: u32, first: u32, lane: SplitLane, place: u32) {
+    let rows = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(matrix.rows - 1u));
+    var sums = vec4<f32>();
+    var squares = 0.0;
+    for (var block = split_member(lane); block < matrix.blocks; block += SPLIT_TEAM) {
+        let columns = operand_block_shared(x_row, block, place, &squares);
+        sums += vec4<f32>(weight_dot_block(rows.x, block, columns), weight_dot_block(rows.y, block, columns), weight_dot_block(rows.z, block, columns), weight_dot_block(rows.w, block, columns));
+    }
+    sums = split_sum4(sums, lane);
+    if NORM {
+        squares = subgroupAdd(squares);
+        sums *= operand_factor(squares);
+    }
+    if split_member(lane) == 0u {
+        output_write(x_row, first, sums);
+    }
 }
 
 struct MatrixPiece {

@@ -1,8 +1,9 @@
 //! Matrix × matrix, and the choice between it and matrix × vector.
 
 use super::RmsNorm;
+use super::matmul_combine::{MOST_PARTS, MatmulCombine, parts_in};
 use super::matvec::Matvec;
-use super::product::{MatmulOptions, Product};
+use super::product::{MatmulOptions, Piece, Product};
 use super::shape::within;
 use crate::{Dispatch, Error, Gpu, Recorder, Tensor, Variant, WeightMatrix, WeightPiece};
 
@@ -21,8 +22,28 @@ pub struct Matmul {
 pub(super) struct Tiled {
     norm: Option<RmsNorm>,
     pieces: Vec<TiledPiece>,
+    /// Of a row of the matrix.
+    blocks: usize,
+    split: Option<Split>,
     least_rows: usize,
 }
+
+/// The same for few rows of x, its columns split in parts that are added up after.
+#[derive(Debug)]
+struct Split {
+    pieces: Vec<TiledPiece>,
+    combine: MatmulCombine,
+    /// Rows that a part has room for.
+    part_rows: usize,
+    /// Parts at most.
+    most: usize,
+    /// Tiles from which on nothing is split.
+    tiles: u32,
+}
+
+/// Blocks of 32 columns that a part has at least: with less, adding up costs more than the split saves. A matrix with fewer than
+/// four times as many is not split.
+const PART_BLOCKS: usize = 16;
 
 #[derive(Debug)]
 struct TiledPiece {
@@ -30,6 +51,40 @@ struct TiledPiece {
     /// Workgroups over the rows of the piece.
     groups: u32,
     x_rows_per_group: u32,
+}
+
+impl TiledPiece {
+    fn new(piece: Piece) -> Self {
+        let constant = |name| piece.variant.constant(name).unwrap_or(1);
+        Self {
+            groups: piece.rows.div_ceil(constant("TILE_ROWS")),
+            x_rows_per_group: constant("TILE_X_ROWS"),
+            dispatch: piece.dispatch,
+        }
+    }
+
+    fn tiles(&self, rows: usize) -> [u32; 2] {
+        [self.groups, (rows as u32).div_ceil(self.x_rows_per_group)]
+    }
+
+    fn record(&self, recorder: &mut Recorder, rows: usize, parts: usize) {
+        let [x, y] = self.tiles(rows);
+        recorder.dispatch(&self.dispatch, [x, y, parts as u32]);
+    }
+}
+
+impl Split {
+    /// In how many parts to split so many blocks of columns for so many rows of x: a power of two.
+    fn parts(&self, rows: usize, blocks: usize) -> usize {
+        if rows > self.part_rows {
+            return 1;
+        }
+        let tiles = |piece: &TiledPiece| piece.tiles(rows).iter().product::<u32>();
+        let tiles: u32 = self.pieces.iter().map(tiles).sum();
+        let wanted = (self.tiles / tiles.max(1)) as usize;
+        let parts = wanted.min(self.most).min(blocks / PART_BLOCKS);
+        1 << parts.max(1).ilog2()
+    }
 }
 
 impl Matmul {
@@ -62,11 +117,13 @@ impl Matmul {
         }
     }
 
-    /// Rows from which on the tiled kernel does them.
-    pub(super) fn least_tiled_rows(&self) -> usize {
-        self.many
-            .as_ref()
-            .map_or(usize::MAX, |tiled| tiled.least_rows)
+    /// Rows from which on a row of weights is read once for several of x.
+    pub(super) fn least_shared_rows(&self) -> usize {
+        let tiled = (self.many.as_ref()).map_or(usize::MAX, |tiled| tiled.least_rows);
+        match self.few.reads_weights_once() {
+            true => tiled.min(2),
+            false => tiled,
+        }
     }
 }
 
@@ -96,7 +153,7 @@ impl Tiled {
             .norm
             .map(|norm| RmsNorm::new(gpu, x, norm.scale, norm.normed, norm.eps))
             .transpose()?;
-        let product = Product {
+        let product = |out, part_rows| Product {
             op,
             kernel: "matmul",
             slots: &[],
@@ -104,18 +161,35 @@ impl Tiled {
             weight,
             x: options.norm.map_or(x, |norm| norm.normed),
             out,
+            part_rows,
             options,
             extra: &[],
         };
-        let pieces = product.bind(gpu)?.into_iter();
-        let sized = pieces.map(|piece| TiledPiece {
-            dispatch: piece.dispatch,
-            groups: piece.rows.div_ceil(constant(piece.variant, "TILE_ROWS")),
-            x_rows_per_group: constant(piece.variant, "TILE_X_ROWS"),
-        });
+        let bound = product(out, None).bind(gpu)?;
+        let tiles = |piece: &Piece| piece.variant.constant("SPLIT_TILES");
+        let tiles = bound.iter().map(tiles).min().flatten();
+        let pieces: Vec<TiledPiece> = bound.into_iter().map(TiledPiece::new).collect();
+        let mut split = None;
+        if let (Some(partials), Some(tiles)) = (options.partials, tiles) {
+            let tile = pieces.iter().map(|piece| piece.x_rows_per_group as usize);
+            let part_rows = tile.max().unwrap_or(1).min(x.rows());
+            let most = parts_in(partials, part_rows, weight.rows()).min(MOST_PARTS);
+            if weight.blocks() >= 4 * PART_BLOCKS && most > 1 {
+                let parts = product(partials, Some(part_rows)).bind(gpu)?.into_iter();
+                split = Some(Split {
+                    pieces: parts.map(TiledPiece::new).collect(),
+                    combine: MatmulCombine::new(gpu, partials, part_rows, out, options)?,
+                    part_rows,
+                    most,
+                    tiles,
+                });
+            }
+        }
         Ok(Some(Self {
             norm,
-            pieces: sized.collect(),
+            blocks: weight.blocks(),
+            pieces,
+            split,
             least_rows,
         }))
     }
@@ -130,9 +204,13 @@ impl Tiled {
         if let Some(norm) = &self.norm {
             norm.record(recorder, rows);
         }
-        for piece in &self.pieces {
-            let y = (rows as u32).div_ceil(piece.x_rows_per_group);
-            recorder.dispatch(&piece.dispatch, [piece.groups, y, 1]);
+        let split = (self.split.as_ref()).map(|split| (split, split.parts(rows, self.blocks)));
+        match split {
+            Some((split, parts @ 2..)) => {
+                (split.pieces.iter()).for_each(|piece| piece.record(recorder, rows, parts));
+                split.combine.record(recorder, rows, parts);
+            }
+            _ => (self.pieces.iter()).for_each(|piece| piece.record(recorder, rows, 1)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Operands of a product with a weight matrix: what matvec and matmul share.
 
 use super::shape::{expect, expect_at_least};
-use crate::{Bind, Dispatch, Error, Gpu, Tensor, Variant, WeightFormat, WeightMatrix};
+use crate::{Bind, Dispatch, Error, Gpu, Tensor, Variant, WeightFormat, WeightMatrix, padded};
 
 /// What a product does besides `x Wᵀ`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,6 +12,9 @@ pub struct MatmulOptions<'a> {
     pub bias: Option<&'a Tensor>,
     /// Whether what stands in `out` is kept and added to.
     pub accumulate: bool,
+    /// Of any shape; holds nothing between operations, which share it. Products of a few rows of x whose tiles are too few for the
+    /// device split their columns where it has room for a part of each; none do without it.
+    pub partials: Option<&'a Tensor>,
 }
 
 /// The RMSNorm that stands before a product; see [`RmsNorm`](super::RmsNorm).
@@ -62,6 +65,8 @@ pub(super) struct Product<'a> {
     pub(super) weight: &'a WeightMatrix,
     pub(super) x: &'a Tensor,
     pub(super) out: &'a Tensor,
+    /// Set where `out` is for parts of the columns, which have rows of x as many and are as wide as the matrix has rows.
+    pub(super) part_rows: Option<usize>,
     pub(super) options: MatmulOptions<'a>,
     /// What its variants bind besides.
     pub(super) extra: &'a [(&'static str, Bind<'a>)],
@@ -100,6 +105,7 @@ impl Product<'_> {
             norm,
             bias,
             accumulate,
+            partials: _,
         } = self.options;
         let bound = weight.pieces().iter().map(|piece| {
             let variant = self.variant(gpu, piece.format())?;
@@ -110,10 +116,13 @@ impl Product<'_> {
                 first_row: piece.first_row() as u32,
                 matrix_rows: weight.rows() as u32,
                 blocks: weight.blocks() as u32,
-                x_rows: x.rows() as u32,
-                out_stride: out.stride() as u32,
-                bias: bias.is_some().into(),
-                accumulate: accumulate.into(),
+                x_rows: self.part_rows.unwrap_or(x.rows()) as u32,
+                out_stride: match self.part_rows {
+                    Some(_) => padded(weight.rows()) as u32,
+                    None => out.stride() as u32,
+                },
+                bias: (bias.is_some() && self.part_rows.is_none()).into(),
+                accumulate: (accumulate && self.part_rows.is_none()).into(),
                 columns: weight.columns() as u32,
                 eps: norm.map_or(0.0, |norm| norm.eps),
                 pad: [0; 2],

@@ -31,6 +31,7 @@ pub(crate) fn check(
             norm: Some(norm),
             bias: with_bias.then_some(&bias),
             accumulate: false,
+            partials: None,
         };
         let op = ops::GatedMatmul::new(gpu, &weight, &x, &gate_up, &out, options)?;
         let mut recorder = gpu.recorder();

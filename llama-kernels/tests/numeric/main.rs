@@ -18,6 +18,7 @@ mod gather_rows;
 mod heads;
 mod inputs;
 mod matmul;
+mod matmul_combine;
 mod matvec;
 mod multiply_peak;
 mod pieces;
@@ -47,6 +48,7 @@ const KERNELS: &[(&str, Check)] = &[
     ("fill", fill::check),
     ("gather_rows", gather_rows::check),
     ("matmul", matmul::check),
+    ("matmul_combine", matmul_combine::check),
     ("matvec", matvec::check),
     ("multiply_peak", multiply_peak::check),
     ("read_sum", read_sum::check),

@@ -14,10 +14,20 @@ pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
         (64, 320, 64),
         (65, 100, 257),
         (130, 1_056, 70),
+        // Few tiles and many columns: split in eight parts, in four and an odd number of blocks, and in two.
+        (9, 4_096, 66),
+        (64, 2_080, 130),
+        (33, 2_304, 1_000),
     ];
     for format in formats(gpu) {
         for shape in shapes {
+            // Room for two parts of the widest, eight of the others.
+            let partials = gpu.tensor("partials", 2 * 64, 1_024)?;
             product(gpu, format, shape, |gpu, weight, x, out, options, rows| {
+                let options = ops::MatmulOptions {
+                    partials: Some(&partials),
+                    ..options
+                };
                 let op = ops::Matmul::new(gpu, weight, x, out, options)?;
                 let mut recorder = gpu.recorder();
                 op.record(&mut recorder, rows);

@@ -18,6 +18,7 @@ pub(crate) fn check(gpu: &Gpu) -> Result<(), Failed> {
         (3, 288, 5),
         (2, 320, 257),
         (4, 100, 64),
+        (5, 160, 33),
         (1, 4_128, 66),
         (1, 64, 32_003),
     ];
@@ -107,6 +108,7 @@ pub(crate) fn product(
         norm: None,
         bias: Some(&bias),
         accumulate: true,
+        partials: None,
     };
     let epilogue = reference::Epilogue {
         bias: Some(&bias_values),

@@ -19,7 +19,7 @@ pub struct HeadsMatmul {
     few: Option<Matvec>,
     many: Matmul,
     rope: Rope,
-    /// Rows from which on tiles pay.
+    /// Rows from which on the other way pays.
     least_rows: usize,
     max_rows: usize,
 }
@@ -71,7 +71,7 @@ impl HeadsMatmul {
         let many = Matmul::new(gpu, weight, x, qkv, options)?;
         Ok(Self {
             few,
-            least_rows: many.least_tiled_rows(),
+            least_rows: many.least_shared_rows(),
             many,
             rope: Rope::new(gpu, qkv, step, cache, heads)?,
             max_rows: x.rows().min(step.layout().max_rows),
