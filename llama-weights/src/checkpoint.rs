@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::format::{self, Format};
 use crate::mapping::Mapping;
+use crate::packed::{Packed, PackedRows};
 use crate::pieces::{MappedRows, Piece, RowOrder};
 use crate::synthetic::Seeded;
 use crate::tensor::Rows;
@@ -42,6 +43,8 @@ pub(crate) enum Place {
         pieces: Vec<Piece>,
         order: RowOrder,
     },
+    /// In several tensors of mapped files, which hold a matrix of four bits.
+    Packed(Packed),
     Nowhere(Seeded),
 }
 
@@ -174,6 +177,15 @@ impl Checkpoint {
         self.tensors().map(|(_, view)| view.n_bytes()).sum()
     }
 
+    /// Bytes that the files have of all tensors, which for matrices of four bits are others than they are read as.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        let bytes = self.tensors.values().map(|stored| match &stored.place {
+            Place::Packed(packed) => packed.file_bytes(),
+            _ => self.view(stored).n_bytes(),
+        });
+        bytes.sum()
+    }
+
     /// Reads every value, tensor by tensor as the iterator is advanced, and says which tensors hold NaN or infinity.
     pub fn check_values(&self) -> impl Iterator<Item = TensorValues> {
         self.tensors()
@@ -197,6 +209,10 @@ impl Checkpoint {
                 debug_assert!(rows.lie_in_their_files());
                 Rows::Mapped(rows)
             }
+            Place::Packed(packed) => Rows::Packed(PackedRows {
+                files: &self.files,
+                packed,
+            }),
             Place::Nowhere(seeded) => Rows::Made(*seeded),
         };
         TensorView {

@@ -35,11 +35,13 @@ pub enum DType {
     Q5K,
     /// ggml blocks of 256 values of six bits, scales of eight bits for 16 values; 210 bytes.
     Q6K,
+    /// GPTQ's and AWQ's values in blocks of 32: one f16 scale, a zero, then 32 nibbles; 20 bytes. See [`quant::dequantize_int4`].
+    Int4,
 }
 
 impl DType {
-    /// Every type, from the widest float down, then as ggml numbers them.
-    pub const ALL: [DType; 13] = [
+    /// Every type, from the widest float down, then as ggml numbers them, then what ggml has not.
+    pub const ALL: [DType; 14] = [
         DType::F32,
         DType::F16,
         DType::BF16,
@@ -53,6 +55,7 @@ impl DType {
         DType::Q4K,
         DType::Q5K,
         DType::Q6K,
+        DType::Int4,
     ];
 
     /// Elements per block: 1 for the floats, 256 for the K types, 32 for the other quantized types.
@@ -60,7 +63,9 @@ impl DType {
     pub fn block_elements(self) -> usize {
         match self {
             DType::F32 | DType::F16 | DType::BF16 => 1,
-            DType::Q8_0 | DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 => quant::BLOCK,
+            DType::Q8_0 | DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 | DType::Int4 => {
+                quant::BLOCK
+            }
             DType::Q2K | DType::Q3K | DType::Q4K | DType::Q5K | DType::Q6K => quant::K_BLOCK,
         }
     }
@@ -81,6 +86,7 @@ impl DType {
             DType::Q4K => quant::Q4_K_BYTES,
             DType::Q5K => quant::Q5_K_BYTES,
             DType::Q6K => quant::Q6_K_BYTES,
+            DType::Int4 => quant::INT4_BYTES,
         }
     }
 
@@ -117,6 +123,7 @@ impl DType {
             DType::Q4K => "q4_k",
             DType::Q5K => "q5_k",
             DType::Q6K => "q6_k",
+            DType::Int4 => "int4",
         }
     }
 }

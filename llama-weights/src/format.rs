@@ -126,7 +126,7 @@ fn open_directory(path: &Path) -> Result<Checkpoint, Error> {
 fn refuse_repetition(path: &Path, checkpoint: &Checkpoint) -> Result<(), Error> {
     let length = |file: &Mapping| file.bytes().len() as u64;
     let files: u64 = checkpoint.files.iter().map(length).sum();
-    let found = checkpoint.weight_bytes();
+    let found = checkpoint.stored_bytes();
     if found > files.saturating_mul(2) {
         return Err(Error::Repetition {
             path: path.to_owned(),

@@ -7,6 +7,7 @@ mod format;
 mod generation_config;
 mod hyperparameters;
 mod mapping;
+mod packed;
 mod pieces;
 pub mod quant;
 mod role;

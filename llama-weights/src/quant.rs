@@ -1,17 +1,18 @@
-//! ggml's block layouts as files store them, with the functions that define their values: dequantizers for all, quantizers for
-//! Q8_0 and Q4_0.
+//! Block layouts, with the functions that define their values: dequantizers for all, quantizers for Q8_0 and Q4_0.
 //!
-//! Bytes and values equal those of the `gguf` Python package, which equal llama.cpp's reference functions. A GPU layout
+//! All but [`dequantize_int4`]'s are ggml's, as files store them: bytes and values equal those of the `gguf` Python package, which equal llama.cpp's reference functions. A GPU layout
 //! (scales and quants in separate planes) is not made here.
 //!
 //! The functions replace what `out` held and keep its capacity. In the layouts below `d` and `m` are f16, little-endian.
 
+mod int4;
 mod k;
 mod q4;
 mod q5;
 mod q8;
 mod repack;
 
+pub use int4::{INT4_BYTES, dequantize_int4};
 pub use k::{
     K_BLOCK, Q2_K_BYTES, Q3_K_BYTES, Q4_K_BYTES, Q5_K_BYTES, Q6_K_BYTES, dequantize_q2_k,
     dequantize_q3_k, dequantize_q4_k, dequantize_q5_k, dequantize_q6_k,

@@ -53,6 +53,7 @@ impl Seeded {
             }
             DType::Q8_0 => random.for_each(|random| append_q8_0(blocks, random, out)),
             DType::Q4_0 => random.for_each(|random| append_q4_0(blocks, random, out)),
+            DType::Int4 => random.for_each(|random| append_int4(blocks, random, out)),
             DType::Q4_1
             | DType::Q5_0
             | DType::Q5_1
@@ -124,6 +125,18 @@ fn append_q4_0(blocks: usize, mut random: Random, out: &mut Vec<u8>) {
     }
 }
 
+/// Quants and zeros are random, the zeros 7 or 8, whose mean is that of the quants: their distance has a root mean square of √(4.61² + ½²).
+fn append_int4(blocks: usize, mut random: Random, out: &mut Vec<u8>) {
+    let scale = f16::from_f32(DEVIATION / 4.64).to_le_bytes();
+    for _ in 0..blocks {
+        let [a, b, c] = [random.next(), random.next(), random.next()];
+        out.extend_from_slice(&scale);
+        out.extend_from_slice(&(7 + (c & 1) as u16).to_le_bytes());
+        out.extend_from_slice(&a.to_le_bytes());
+        out.extend_from_slice(&b.to_le_bytes());
+    }
+}
+
 /// Of a block of random bits: the byte at which its scale stands, the standard deviation of the values where that is 1, and the least
 /// value that makes their mean 0, in scales (negative where the format adds it, positive where it takes it away). With s, q and l as in
 /// [`crate::quant`], uniform and independent, the deviation of d·s·q − m·l is √(E s² · E q² − (E s · E q)² + m² · var l).
@@ -138,7 +151,9 @@ fn halves(dtype: DType) -> (usize, f32, Option<f32>) {
         DType::Q5K => (0, 526.9, Some(15.5)),
         DType::Q6K => (208, 1365.7, None),
         // Have their own functions, which no bit of a file format shall change: seeds keep their bytes.
-        DType::F32 | DType::F16 | DType::BF16 | DType::Q8_0 | DType::Q4_0 => (0, 1.0, None),
+        DType::F32 | DType::F16 | DType::BF16 | DType::Q8_0 | DType::Q4_0 | DType::Int4 => {
+            (0, 1.0, None)
+        }
     }
 }
 

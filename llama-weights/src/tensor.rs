@@ -9,6 +9,7 @@ use std::ops::Range;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use crate::packed::PackedRows;
 use crate::pieces::MappedRows;
 use crate::synthetic::Seeded;
 use crate::{DType, quant};
@@ -26,6 +27,7 @@ pub struct TensorView<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Rows<'a> {
     Mapped(MappedRows<'a>),
+    Packed(PackedRows<'a>),
     Made(Seeded),
 }
 
@@ -78,18 +80,15 @@ impl<'a> TensorView<'a> {
 
     /// Rows as stored: row-major, little-endian, [`TensorView::row_bytes`] each. Query and key rows are
     /// half-split (rotate-half order) whatever the format. Borrowed where one file has these rows so; else made on demand,
-    /// these rows alone: from a file of another order, from several files, for synthetic weights.
+    /// these rows alone: from a file of another order, from several files, from the words of GPTQ and AWQ, for synthetic weights.
+    ///
+    /// Columns are in the order that [`TensorView::column_order`] says.
     ///
     /// # Panics
     /// Where `rows` leaves `0..n_rows`.
     #[must_use]
     pub fn rows(&self, rows: Range<usize>) -> Cow<'a, [u8]> {
-        assert!(
-            rows.start <= rows.end && rows.end <= self.n_rows(),
-            "rows {rows:?} of {} with {} rows",
-            self.name,
-            self.n_rows()
-        );
+        self.assert_holds(&rows);
         match self.rows {
             Rows::Mapped(mapped) => match self.shape {
                 [_, _] => mapped.get(rows),
@@ -97,6 +96,14 @@ impl<'a> TensorView<'a> {
                 _ => {
                     let blocks = self.n_columns() / self.dtype.block_elements();
                     mapped.get(rows.start * blocks..rows.end * blocks)
+                }
+            },
+            Rows::Packed(packed) => match self.dtype {
+                DType::Int4 => Cow::Owned(packed.blocks(rows)),
+                _ => {
+                    let mut floats = Vec::new();
+                    packed.floats(rows, &mut floats);
+                    Cow::Owned(floats.iter().flat_map(|x| x.to_le_bytes()).collect())
                 }
             },
             Rows::Made(seeded) => {
@@ -107,11 +114,27 @@ impl<'a> TensorView<'a> {
         }
     }
 
-    /// Rows converted to f32, `rows.len() · n_columns` of them. Replaces what `out` held and keeps its capacity.
+    /// The order of the columns in [`TensorView::rows`]: place `i` holds column `order[i]` of the model. `None` is the model's own order, which all
+    /// have but [`DType::Int4`] tensors whose file groups columns by their activation ("act-order"): those are sorted by
+    /// group, so that a block has one scale.
+    #[must_use]
+    pub fn column_order(&self) -> Option<&'a [u32]> {
+        match self.rows {
+            Rows::Packed(packed) if self.dtype == DType::Int4 => packed.column_order(),
+            _ => None,
+        }
+    }
+
+    /// Rows converted to f32, `rows.len() · n_columns` of them, columns in the model's own order. Replaces what `out` held and keeps
+    /// its capacity.
     ///
     /// # Panics
     /// Where `rows` leaves `0..n_rows`.
     pub fn rows_f32(&self, rows: Range<usize>, out: &mut Vec<f32>) {
+        if let (Rows::Packed(packed), DType::F32) = (self.rows, self.dtype) {
+            self.assert_holds(&rows);
+            return packed.floats(rows, out);
+        }
         let bytes = self.rows(rows);
         match self.dtype {
             DType::F32 => {
@@ -141,7 +164,27 @@ impl<'a> TensorView<'a> {
             DType::Q4K => quant::dequantize_q4_k(&bytes, out),
             DType::Q5K => quant::dequantize_q5_k(&bytes, out),
             DType::Q6K => quant::dequantize_q6_k(&bytes, out),
+            DType::Int4 => quant::dequantize_int4(&bytes, out),
         }
+        if let Some(order) = self.column_order() {
+            let mut sorted = Vec::new();
+            for row in out.chunks_exact_mut(order.len()) {
+                sorted.clear();
+                sorted.extend_from_slice(row);
+                for (&column, &value) in order.iter().zip(&sorted) {
+                    row[column as usize] = value;
+                }
+            }
+        }
+    }
+
+    fn assert_holds(&self, rows: &Range<usize>) {
+        assert!(
+            rows.start <= rows.end && rows.end <= self.n_rows(),
+            "rows {rows:?} of {} with {} rows",
+            self.name,
+            self.n_rows()
+        );
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use llama_weights::{Checkpoint, DType, Hyperparameters, LayerPart, RopeScaling, TensorRole};
 
-const TYPES: [DType; 13] = DType::ALL;
+const TYPES: [DType; 14] = DType::ALL;
 const QUERY: TensorRole = TensorRole::Layer {
     index: 1,
     part: LayerPart::Query,

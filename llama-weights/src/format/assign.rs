@@ -39,6 +39,8 @@ pub(crate) struct Entries<'a> {
     pub(crate) path: &'a Path,
     pub(crate) files: Vec<Mapping>,
     pub(crate) by_name: BTreeMap<String, Entry>,
+    /// Matrices that several entries made, checked.
+    pub(crate) packed: BTreeMap<TensorRole, Stored>,
 }
 
 impl Entries<'_> {
@@ -49,9 +51,12 @@ impl Entries<'_> {
         h: &Hyperparameters,
         warnings: &mut Vec<String>,
     ) -> Result<(Vec<Mapping>, BTreeMap<TensorRole, Stored>), Error> {
-        let mut tensors = BTreeMap::new();
+        let mut tensors = std::mem::take(&mut self.packed);
         let mut missing = Vec::new();
         for role in h.roles() {
+            if tensors.contains_key(&role) {
+                continue;
+            }
             let name = (naming.tensor_name)(role);
             match self.by_name.remove(&name) {
                 Some(entry) => {

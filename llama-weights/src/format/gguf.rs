@@ -45,6 +45,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, Error> {
         path,
         files: Vec::new(),
         by_name: BTreeMap::new(),
+        packed: BTreeMap::new(),
     };
     for (number, part) in parts.iter().enumerate() {
         let file = map(part)?;

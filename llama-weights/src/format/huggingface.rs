@@ -1,16 +1,20 @@
 //! Hugging Face directories: `config.json`, `generation_config.json`, and `model.safetensors`, `pytorch_model.bin` or shards of these.
 //!
-//! Query and key rows are half-split here, which is the order that the crate promises: nothing is permuted.
+//! Query and key rows are half-split here, which is the order that the crate promises: nothing is permuted. Matrices of four bits, as GPTQ and AWQ
+//! store them in several tensors each, are joined first.
 
 mod config;
 mod container;
 mod index;
 mod names;
+mod packed;
+mod quantization;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use self::index::Index;
+use self::quantization::Quantization;
 use super::Format;
 use super::assign::{Entries, Entry, Naming};
 use crate::mapping::Mapping;
@@ -45,11 +49,16 @@ pub(super) fn open(directory: &Path, container: Container) -> Result<Checkpoint,
     } else {
         None
     };
-    let weights = if container.is_sharded(directory) {
+    let mut weights = if container.is_sharded(directory) {
         sharded(directory, container, &h, &mut warnings)?
     } else {
         single(directory, container)?
     };
+    let quantization = match config.quantization {
+        Some(quantization) => Some(quantization),
+        None => Quantization::beside(directory, &mut warnings)?,
+    };
+    packed::join(&mut weights, quantization, &h, &mut warnings)?;
     let (files, tensors) = weights.assign(&NAMING, &h, &mut warnings)?;
     Ok(Checkpoint {
         format: Format::HuggingFace,
@@ -69,6 +78,7 @@ fn single(directory: &Path, container: Container) -> Result<Entries<'_>, Error> 
         path: directory,
         files: vec![file],
         by_name: entries.into_iter().map(by_name).collect(),
+        packed: BTreeMap::new(),
     })
 }
 
@@ -98,6 +108,7 @@ fn sharded<'a>(
         path: directory,
         files: Vec::new(),
         by_name: BTreeMap::new(),
+        packed: BTreeMap::new(),
     };
     let mut bytes = Some(0);
     for shard in &shards {
@@ -139,8 +150,7 @@ fn check_index(
     index: &Index,
     h: &Hyperparameters,
 ) -> Result<(), Error> {
-    for role in h.roles() {
-        let name = tensor_name(role);
+    for name in h.roles().flat_map(names::of_role) {
         let Some(shard) = index.weight_map.get(&name) else {
             continue;
         };

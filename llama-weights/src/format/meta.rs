@@ -155,6 +155,7 @@ impl<'a> Shards<'a> {
             path: self.directory,
             files: self.files,
             by_name,
+            packed: BTreeMap::new(),
         })
     }
 

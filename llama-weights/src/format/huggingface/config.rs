@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::error::Excerpt;
+use super::quantization::Quantization;
 use crate::format::fields::{Fields, Integers};
 use crate::hyperparameters::limit;
 use crate::{DType, Error, GenerationConfig, Hyperparameters, RopeScaling};
@@ -14,11 +14,13 @@ use crate::{DType, Error, GenerationConfig, Hyperparameters, RopeScaling};
 pub(super) struct Config {
     pub(super) hyperparameters: Hyperparameters,
     pub(super) declared_dtype: Option<DType>,
+    pub(super) quantization: Option<Quantization>,
 }
 
 pub(super) fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Config, Error> {
     let fields = Fields::read(path, warnings)?;
     refuse_other_models(&fields)?;
+    let quantization = Quantization::of_config(&fields)?;
     let rope = Rope::find(&fields)?;
     let hyperparameters = hyperparameters(&fields, &rope)?;
     hyperparameters.check().map_err(|violation| {
@@ -31,6 +33,7 @@ pub(super) fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Config, Er
     Ok(Config {
         hyperparameters,
         declared_dtype: declared_dtype(&fields)?,
+        quantization,
     })
 }
 
@@ -41,14 +44,6 @@ fn refuse_other_models(fields: &Fields) -> Result<(), Error> {
     // "swish" is another name of the same function.
     if !matches!(fields.text("hidden_act")?, None | Some("silu" | "swish")) {
         return Err(fields.fault("hidden_act", "\"silu\""));
-    }
-    if let Some(quantization) = fields.nested("quantization_config")? {
-        let method = quantization.text("quant_method")?.unwrap_or("quantized");
-        return Err(fields.fault_found(
-            "quantization_config",
-            "none, since weights are read as F32, F16 or BF16",
-            Excerpt(method).to_string(),
-        ));
     }
     Ok(())
 }

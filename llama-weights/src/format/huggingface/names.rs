@@ -33,6 +33,24 @@ fn part_name(part: LayerPart) -> &'static str {
     }
 }
 
+/// What GPTQ and AWQ put in a matrix's place; the last is GPTQ's alone.
+pub(super) const PACKED_PARTS: [&str; 4] = ["qweight", "qzeros", "scales", "g_idx"];
+
+/// What GPTQ and AWQ call a part of a matrix, its bias among them; the embedding, and what is no matrix, they leave alone.
+pub(super) fn packed_name(role: TensorRole, part: &str) -> Option<String> {
+    let name = tensor_name(role);
+    let matrix = name.strip_suffix("weight")?;
+    (role != TensorRole::Embedding && !role.is_norm()).then(|| format!("{matrix}{part}"))
+}
+
+/// Every name under which a role's tensor, or a part of it, may be stored.
+pub(super) fn of_role(role: TensorRole) -> impl Iterator<Item = String> {
+    let packed = PACKED_PARTS
+        .into_iter()
+        .filter_map(move |part| packed_name(role, part));
+    std::iter::once(tensor_name(role)).chain(packed)
+}
+
 /// Tensors that may be present and carry nothing: tables of the rotary embedding, which is computed, and the output matrix
 /// of a tied model, which is the embedding.
 pub(super) fn is_redundant(name: &str, tied_embeddings: bool) -> bool {
