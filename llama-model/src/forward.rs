@@ -5,14 +5,15 @@
 //! buffers it reads and writes. Tokens, positions, pages and angles are in the step buffer.
 
 use llama_kernels::ops::{
-    Argmax, Attention, Embed, GatedMatmul, GatherRows, HeadsMatmul, Matmul, MatmulOptions, Norm,
-    Reach, Sample,
+    Argmax, Attention, Embed, GatedMatmul, GatherColumns, GatherRows, HeadsMatmul, Matmul,
+    MatmulOptions, Norm, Reach, Sample,
 };
 use llama_kernels::reference::DrawRules;
 use llama_kernels::{Gpu, KvCache, Recorder, StepBuffer, Tensor, WeightMatrix};
 use llama_weights::Hyperparameters;
 
 use crate::Error;
+use crate::columns::{self, Input, OrderedInputs};
 use crate::model::{LayerWeights, Weights};
 use crate::scratch::{Scratch, heads};
 
@@ -27,6 +28,8 @@ pub(crate) struct Forward {
     layers: Vec<Layer>,
     /// xl `[L, hidden]` = the rows of x whose logits are wanted
     gather: GatherRows,
+    /// xl in the order of the output's columns, where that is not the model's own
+    output_order: Option<GatherColumns>,
     /// logits `[L, vocab]` = output norm(xl)
     output: Matmul,
     /// chosen `[L]` = the largest logit's token
@@ -50,6 +53,11 @@ pub(crate) enum Choice {
 }
 
 struct Layer {
+    /// What each matrix below is multiplied with, in the order of its columns, where that is not the model's own
+    qkv_order: Option<GatherColumns>,
+    attention_output_order: Option<GatherColumns>,
+    gate_up_order: Option<GatherColumns>,
+    down_order: Option<GatherColumns>,
     /// qkv `[R, (n_heads + 2 n_kv_heads) head_dim]` = (query, key, value) norm(x) (+ bias), q turned by its
     /// position; k turned, and v, written to the cache
     qkv: HeadsMatmul,
@@ -81,15 +89,20 @@ impl Forward {
         let operations = self.layer_operations * rows as u64;
         for layer in &self.layers {
             let r = r.of(operations)?;
+            columns::record(&layer.qkv_order, r, rows);
             layer.qkv.record(r, rows);
             layer.attention.record(r, reach);
+            columns::record(&layer.attention_output_order, r, rows);
             layer.attention_output.record(r, rows);
+            columns::record(&layer.gate_up_order, r, rows);
             layer.gate_up.record(r, rows);
+            columns::record(&layer.down_order, r, rows);
             layer.down.record(r, rows);
         }
         if logit_rows > 0 {
             let r = r.of(self.output_operations * logit_rows as u64)?;
             self.gather.record(r, logit_rows);
+            columns::record(&self.output_order, r, logit_rows);
             self.output.record(r, logit_rows);
             match choice {
                 Choice::OnHost => {}
@@ -124,6 +137,7 @@ impl Forward {
             layers,
             output_norm,
             output,
+            output_order,
         } = weights;
         let Scratch {
             x, xl, xlb, logits, ..
@@ -141,15 +155,18 @@ impl Forward {
             eps: h.rms_norm_eps,
             normed: xlb,
         };
+        let ordered = OrderedInputs::new(gpu, h, weights, scratch)?;
+        let head = Input::new(gpu, xl, output_order.as_ref(), ordered.xl.as_ref())?;
         Ok(Self {
             embed: Embed::new(gpu, embedding, step, &scratch.chosen, x)?,
             layers: layers
                 .iter()
                 .zip(caches)
-                .map(|(weights, cache)| Layer::new(gpu, h, weights, scratch, step, cache))
+                .map(|(weights, cache)| Layer::new(gpu, h, weights, scratch, &ordered, step, cache))
                 .collect::<Result<_, _>>()?,
             gather: GatherRows::new(gpu, x, step, xl)?,
-            output: Matmul::new(gpu, output, xl, logits, set(norm, None, None))?,
+            output: Matmul::new(gpu, output, head.tensor, logits, set(norm, None, None))?,
+            output_order: head.gather,
             argmax: Argmax::new(gpu, logits, &scratch.chosen)?,
             sample: Sample::new(gpu, step, logits, &scratch.chosen, 1)?,
             layer_operations: layers.first().map_or(0, layer_operations),
@@ -164,6 +181,7 @@ impl Layer {
         h: &Hyperparameters,
         weights: &LayerWeights,
         scratch: &Scratch,
+        ordered: &OrderedInputs,
         step: &StepBuffer,
         cache: &KvCache,
     ) -> Result<Self, Error> {
@@ -186,11 +204,21 @@ impl Layer {
             normed: xb,
         };
         let heads = heads(h);
+        let orders = &w.orders;
+        let for_qkv = Input::new(gpu, x, orders.qkv.as_ref(), ordered.x.as_ref())?;
+        let for_output = Input::new(
+            gpu,
+            att,
+            orders.attention_output.as_ref(),
+            ordered.att.as_ref(),
+        )?;
+        let for_gate_up = Input::new(gpu, x, orders.gate_up.as_ref(), ordered.x.as_ref())?;
+        let for_down = Input::new(gpu, hb, orders.down.as_ref(), ordered.hb.as_ref())?;
         Ok(Self {
             qkv: HeadsMatmul::new(
                 gpu,
                 &w.qkv,
-                [x, qkv],
+                [for_qkv.tensor, qkv],
                 set(norm(&w.attention_norm), w.qkv_bias.as_ref(), partials),
                 step,
                 cache,
@@ -200,19 +228,23 @@ impl Layer {
             attention_output: Matmul::new(
                 gpu,
                 &w.attention_output,
-                att,
+                for_output.tensor,
                 x,
                 add(w.attention_output_bias.as_ref(), partials),
             )?,
             gate_up: GatedMatmul::new(
                 gpu,
                 &w.gate_up,
-                x,
+                for_gate_up.tensor,
                 gate_up,
                 hb,
                 set(norm(&w.ffn_norm), w.gate_up_bias.as_ref(), partials),
             )?,
-            down: Matmul::new(gpu, &w.down, hb, x, add(w.down_bias.as_ref(), partials))?,
+            down: Matmul::new(gpu, &w.down, for_down.tensor, x, add(w.down_bias.as_ref(), partials))?,
+            qkv_order: for_qkv.gather,
+            attention_output_order: for_output.gather,
+            gate_up_order: for_gate_up.gather,
+            down_order: for_down.gather,
         })
     }
 }

@@ -59,6 +59,8 @@ pub enum HeldReason {
     Stored(DType),
     /// A weight is too large for f16 (65,504), or a block's scale is.
     BeyondRange,
+    /// The tensors that the matrix joins have their columns in different orders, as no act-order of GPTQ leaves those of one input.
+    ColumnOrders,
 }
 
 impl std::fmt::Display for HeldOtherwise {
@@ -77,6 +79,10 @@ impl std::fmt::Display for HeldOtherwise {
             HeldReason::BeyondRange => write!(
                 f,
                 "{matrix} is held in {format}: a weight is beyond the range of f16"
+            ),
+            HeldReason::ColumnOrders => write!(
+                f,
+                "{matrix} is held in {format}: the tensors that it joins have their columns in different orders"
             ),
         }
     }
@@ -169,7 +175,8 @@ const BLOCKS: [WeightFormat; 8] = [
 /// Whether blocks of a file's type can be blocks of the format with the same values.
 fn holds_exactly(format: WeightFormat, stored: DType) -> bool {
     match format {
-        WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Int4 => false,
+        WeightFormat::F32 | WeightFormat::F16 => false,
+        WeightFormat::Int4 => stored == DType::Int4,
         WeightFormat::Q8_0 => matches!(stored, DType::Q8_0 | DType::Q5_0 | DType::Q4_0),
         WeightFormat::Q4_0 => stored == DType::Q4_0,
         WeightFormat::Q5_1 => matches!(stored, DType::Q5_1 | DType::Q4_1),
@@ -192,6 +199,6 @@ pub(crate) fn stored_as(format: WeightFormat) -> Option<DType> {
         WeightFormat::Q4K => Some(DType::Q4K),
         WeightFormat::Q5K => Some(DType::Q5K),
         WeightFormat::Q6K => Some(DType::Q6K),
-        WeightFormat::Int4 => None,
+        WeightFormat::Int4 => Some(DType::Int4),
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod columns;
 mod convert;
 mod engine;
 mod error;

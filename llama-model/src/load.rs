@@ -15,6 +15,7 @@ use llama_kernels::{Gpu, Stage, Tensor, Upload, WeightFormat, WeightMatrix, padd
 use llama_weights::{Checkpoint, LayerPart, TensorRole, TensorView};
 
 use crate::Error;
+use crate::columns::{self, Orders};
 use crate::convert::Converter;
 use crate::holding::{HeldOtherwise, HeldReason, WeightChoice, hold};
 use crate::matrices::{self, MatrixPlan, Rows};
@@ -66,13 +67,15 @@ struct Loader<'a> {
     /// GPU bytes of all vectors.
     vector_bytes: u64,
     /// Every matrix, in the order of [`matrices::all`].
-    held: Vec<Held>,
+    held: Vec<Held<'a>>,
 }
 
 /// A matrix on the GPU, and what it is to hold.
-struct Held {
+struct Held<'a> {
     plan: MatrixPlan,
     matrix: WeightMatrix,
+    /// The order of its columns, where it is not the model's own.
+    order: Option<&'a [u32]>,
     /// Why it is in another format than was asked for.
     reason: Option<HeldReason>,
 }
@@ -101,13 +104,17 @@ type Outcome = Result<Done, Box<dyn Any + Send>>;
 
 impl<'a> Loader<'a> {
     /// A matrix without its values, in the wanted format or the one that rows of this length can have.
-    fn empty(&self, plan: MatrixPlan, choice: WeightChoice) -> Result<Held, Error> {
+    fn empty(&self, plan: MatrixPlan, choice: WeightChoice) -> Result<Held<'a>, Error> {
         let stored = plan.stored(|role| Ok::<_, Error>(self.view(role)?.dtype()))?;
-        let (sections, reason) = hold(choice, &stored, plan.columns);
+        let roles = plan.parts.iter().flat_map(Rows::roles);
+        let views: Vec<_> = roles.map(|role| self.view(role)).collect::<Result<_, _>>()?;
+        let held = hold(choice, &stored, plan.columns);
+        let (sections, reason, order) = columns::in_one_order(held, views);
         let matrix = WeightMatrix::of_sections(self.gpu, &plan.name, &sections, plan.columns)?;
         Ok(Held {
             plan,
             matrix,
+            order,
             reason,
         })
     }
@@ -123,6 +130,7 @@ impl<'a> Loader<'a> {
         self.bytes_done -= self.stored_bytes(&pieces(plan, &[whole]))?;
         let matrix = WeightMatrix::new(self.gpu, name, WeightFormat::F32, rows, columns)?;
         self.held[index].matrix = matrix;
+        self.held[index].order = None;
         self.held[index].reason = Some(HeldReason::BeyondRange);
         Ok(())
     }
@@ -235,6 +243,7 @@ impl<'a> Loader<'a> {
             let Held {
                 plan,
                 matrix,
+                order,
                 reason,
             } = held;
             for piece in matrix.pieces() {
@@ -248,17 +257,19 @@ impl<'a> Loader<'a> {
                 format,
                 reason,
             }));
-            matrix
+            (matrix, order)
         });
         // In the order of `matrices::all`.
         let mut next = || matrices.next().ok_or_else(|| missing(TensorRole::Output));
-        let embedding = next()?;
+        let (embedding, _) = next()?;
         let layers = (0..h.n_layers)
             .map(|index| self.layer(index, [next()?, next()?, next()?, next()?]))
-            .collect::<Result<_, Error>>()?;
+            .collect::<Result<_, _>>()?;
+        let (output, order) = (!h.tied_embeddings).then(next).transpose()?.unzip();
+        let order = order.flatten();
         let whole = Rows::Of(TensorRole::OutputNorm, 0..h.hidden_size);
-        let output_norm = self.vector("output norm", &[whole])?;
-        let output = (!h.tied_embeddings).then(next).transpose()?;
+        let output_norm = self.vector("output norm", &[whole], order)?;
+        let output_order = self.order(h.n_layers, order)?;
         drop(matrices);
         // What was given to the queue is taken.
         self.gpu.submit(self.gpu.recorder())?;
@@ -270,6 +281,7 @@ impl<'a> Loader<'a> {
                 layers,
                 output_norm,
                 output,
+                output_order,
             },
             loaded(&bytes_held, held_otherwise),
         ))
@@ -278,7 +290,7 @@ impl<'a> Loader<'a> {
     fn layer(
         &mut self,
         index: usize,
-        [qkv, attention_output, gate_up, down]: [WeightMatrix; 4],
+        [qkv, attention_output, gate_up, down]: [(WeightMatrix, Option<&[u32]>); 4],
     ) -> Result<LayerWeights, Error> {
         let role = |part| TensorRole::Layer { index, part };
         let h = self.checkpoint.hyperparameters();
@@ -286,7 +298,7 @@ impl<'a> Loader<'a> {
         let whole = |part| vec![Rows::Of(role(part), 0..h.hidden_size)];
         let mut bias = |present: bool, parts: Vec<Rows>| {
             present
-                .then(|| self.vector(&format!("layer {index} bias"), &parts))
+                .then(|| self.vector(&format!("layer {index} bias"), &parts, None))
                 .transpose()
         };
         Ok(LayerWeights {
@@ -297,20 +309,42 @@ impl<'a> Loader<'a> {
             attention_norm: self.vector(
                 &format!("layer {index} attention norm"),
                 &whole(LayerPart::AttentionNorm),
+                qkv.1,
             )?,
             ffn_norm: self.vector(
                 &format!("layer {index} ffn norm"),
                 &whole(LayerPart::FfnNorm),
+                gate_up.1,
             )?,
-            qkv,
-            attention_output,
-            gate_up,
-            down,
+            orders: Orders {
+                qkv: self.order(index, qkv.1)?,
+                attention_output: self.order(index, attention_output.1)?,
+                gate_up: self.order(index, gate_up.1)?,
+                down: self.order(index, down.1)?,
+            },
+            qkv: qkv.0,
+            attention_output: attention_output.0,
+            gate_up: gate_up.0,
+            down: down.0,
         })
     }
 
-    /// Elements of one-dimensional tensors, arranged as said, in f32: `[1, length]`.
-    fn vector(&mut self, label: &str, parts: &[Rows]) -> Result<Tensor, Error> {
+    /// The order of a matrix's columns on the GPU.
+    fn order(&mut self, layer: usize, order: Option<&[u32]>) -> Result<Option<Tensor>, Error> {
+        let Some(order) = order else {
+            return Ok(None);
+        };
+        self.vector_bytes += 4 * order.len() as u64;
+        columns::upload(self.gpu, &format!("layer {layer} order"), order).map(Some)
+    }
+
+    /// Elements of one-dimensional tensors, arranged as said and then in an order, in f32: `[1, length]`.
+    fn vector(
+        &mut self,
+        label: &str,
+        parts: &[Rows],
+        order: Option<&[u32]>,
+    ) -> Result<Tensor, Error> {
         let mut joined = Vec::new();
         let mut stored_bytes = 0;
         for part in parts {
@@ -333,6 +367,7 @@ impl<'a> Loader<'a> {
             let width = view.map_or(0, |view| view.n_bytes() / view.n_columns() as u64);
             stored_bytes += elements * width;
         }
+        let joined = columns::arranged(joined, order);
         let tensor = self.gpu.tensor(label, 1, joined.len())?;
         self.gpu.write_f32(&tensor, 0, &joined)?;
         self.vector_bytes += 4 * padded(joined.len()) as u64;
@@ -380,7 +415,7 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    fn next(&mut self, held: &[Held], upload: &Upload) -> Option<(usize, Piece)> {
+    fn next(&mut self, held: &[Held<'_>], upload: &Upload) -> Option<(usize, Piece)> {
         while self.pieces.is_empty() {
             let index = *self.matrices.next()?;
             let Held { plan, matrix, .. } = &held[index];

@@ -5,10 +5,11 @@
 use std::convert::Infallible;
 
 use llama_kernels::{KvFormat, WeightFormat, padded};
-use llama_weights::{Checkpoint, DType, Hyperparameters, TensorRole};
+use llama_weights::{Checkpoint, DType, Hyperparameters, TensorRole, TensorView};
 
 use crate::holding::{HeldOtherwise, KvChoice, WeightChoice, hold};
-use crate::matrices;
+use crate::columns;
+use crate::matrices::{self, MatrixPlan, Rows};
 use crate::scratch::ScratchShape;
 
 /// Positions per page of the KV cache: the least that the design allows, so that a sequence wastes at
@@ -65,7 +66,16 @@ impl<'a> From<&'a Checkpoint> for Stored<'a> {
     }
 }
 
-impl Stored<'_> {
+impl<'a> Stored<'a> {
+    /// The tensors that a matrix joins, where there are any.
+    fn views(self, matrix: &MatrixPlan) -> Vec<TensorView<'a>> {
+        let Self::As(checkpoint) = self else {
+            return Vec::new();
+        };
+        let roles = matrix.parts.iter().flat_map(Rows::roles);
+        roles.filter_map(|role| checkpoint.tensor(role)).collect()
+    }
+
     fn dtype(self, role: TensorRole) -> DType {
         match self {
             Self::In(dtype) => dtype,
@@ -89,9 +99,15 @@ pub fn memory_plan<'a>(
     let mut held_otherwise = Vec::new();
     let mut weight_bytes = 0u64;
     let stored = stored.into();
-    for matrix in matrices::all(h) {
+    let mut ordered = Vec::new();
+    for (place, matrix) in matrices::all(h).enumerate() {
         let Ok(parts) = matrix.stored(|role| Ok::<_, Infallible>(stored.dtype(role)));
-        let (sections, reason) = hold(weights, &parts, matrix.columns);
+        let held = hold(weights, &parts, matrix.columns);
+        let (sections, reason, order) = columns::in_one_order(held, stored.views(&matrix));
+        if let Some(order) = order {
+            weight_bytes = weight_bytes.saturating_add(4 * order.len() as u64);
+            ordered.push(place);
+        }
         for section in &sections {
             let bytes = matrix_bytes(section.format, section.rows, matrix.columns);
             weight_bytes = weight_bytes.saturating_add(bytes);
@@ -111,10 +127,11 @@ pub fn memory_plan<'a>(
             [length] => Some(4 * padded(length) as u64),
             _ => None,
         });
+    let shape = ScratchShape::new(h, None, context, 1);
     MemoryPlan {
         weight_bytes: weight_bytes.saturating_add(vectors.sum()),
         kv_bytes: kv_bytes(h, kv.format(weights), context),
-        activation_bytes: ScratchShape::new(h, None, context, 1).bytes(h),
+        activation_bytes: shape.bytes(h) + columns::input_bytes(h, shape, &ordered),
         held_otherwise,
     }
 }

@@ -9,6 +9,7 @@ use llama_kernels::{Gpu, Tensor, WeightFormat, WeightMatrix};
 use llama_weights::{Checkpoint, Hyperparameters};
 
 use crate::batch::Batch;
+use crate::columns::Orders;
 use crate::engine::Engine;
 use crate::holding::{HeldOtherwise, KvChoice, WeightChoice};
 use crate::load::load;
@@ -69,6 +70,8 @@ pub(crate) struct Weights {
     pub(crate) output_norm: Tensor,
     /// `[vocab_size, hidden_size]`; `None`: the embedding serves
     pub(crate) output: Option<WeightMatrix>,
+    /// The order of the output head's columns, `[hidden_size]` ids; `None` is the model's own
+    pub(crate) output_order: Option<Tensor>,
 }
 
 /// The weights of one layer. Biases are there where the model has them.
@@ -94,6 +97,8 @@ pub(crate) struct LayerWeights {
     pub(crate) down: WeightMatrix,
     /// `[1, hidden_size]`
     pub(crate) down_bias: Option<Tensor>,
+    /// Where the columns of a matrix are not in the model's own order; the norm before it then has its order too.
+    pub(crate) orders: Orders,
 }
 
 /// What loading found out.

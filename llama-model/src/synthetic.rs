@@ -10,6 +10,7 @@ use llama_kernels::{Gpu, Tensor, WeightFormat, WeightMatrix, padded};
 use llama_weights::{DType, Hyperparameters};
 
 use crate::Error;
+use crate::columns::Orders;
 use crate::holding::{HeldOtherwise, WeightChoice, hold};
 use crate::matrices::{self, LayerPlan, MatrixPlan, Rows};
 use crate::memory;
@@ -47,6 +48,7 @@ pub(crate) fn synthesize(
         layers,
         output_norm,
         output,
+        output_order: None,
     };
     let loaded = Loaded {
         format: most(wanted, &plan.held_otherwise, h),
@@ -90,6 +92,7 @@ impl Synthesizer<'_> {
             gate_up_bias: self.bias(mlp, length(matrices::gate_up_bias(h, index)))?,
             down: self.matrix(&plan.down)?,
             down_bias: self.bias(mlp, h.hidden_size)?,
+            orders: Orders::default(),
         })
     }
 

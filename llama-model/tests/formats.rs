@@ -1,6 +1,7 @@
 //! One model in every form: the logits of transformers, and the same from Meta's one and two shards, from `.bin` files
 //! (`llama-weights/tests/golden/torch/generate.py`) and from GGUF (`golden/gguf/generate.py`) as from safetensors; and of GGUF's
-//! quantized types the logits of the weights as the `gguf` package dequantizes them.
+//! quantized types the logits of the weights as the `gguf` package dequantizes them. GPTQ and AWQ (`llama-weights/tests/golden/int4/generate.py`)
+//! give the logits of the weights as AutoGPTQ and AutoAWQ dequantize them.
 
 mod adapter;
 mod logits;
@@ -25,6 +26,7 @@ const HELD: [(&str, WeightChoice); 3] = [
 fn main() {
     let mut trials = torch();
     trials.extend(gguf());
+    trials.extend(int4());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
@@ -111,6 +113,71 @@ fn blocks_held(gpu: &Gpu) -> Result<(), Failed> {
     Ok(())
 }
 
+fn int4() -> Vec<Trial> {
+    let folder = |form: &str| golden("../llama-weights/tests/golden/int4").join(form);
+    let forms = [
+        "gptq-32",
+        "gptq-64",
+        "gptq-128",
+        "gptq-all",
+        "gptq-16",
+        "gptq-apart",
+        "awq-32",
+        "awq-64",
+        "awq-128",
+    ];
+    let mut trials = Vec::new();
+    for form in forms {
+        let (path, expected) = (folder(form), folder(&format!("{form}.safetensors")));
+        for (held, weights, tolerance) in [
+            ("f32", WeightChoice::F32, 2e-4),
+            ("auto", WeightChoice::Auto, 2e-3),
+        ] {
+            // Rows of a whole prompt go through other kernels than those of one token.
+            for (rows, chunk) in [("at once", None), ("one by one", Some(1))] {
+                let (path, expected) = (path.clone(), expected.clone());
+                trials.push(adapter::trial(
+                    format!("{form}/{held}/{rows}"),
+                    move |gpu| {
+                        let golden = Golden::read(&expected)?;
+                        let model = model(gpu, &path, weights)?;
+                        let logits = logits_of(&model, chunk, &golden.ids)?;
+                        expect_close(&logits, &golden.logits, tolerance)
+                    },
+                ));
+            }
+        }
+        trials.push(adapter::trial(format!("{form}/held"), move |gpu| {
+            let model = model(gpu, &path, WeightChoice::Auto)?;
+            let format = model.weight_format();
+            let expected = if form == "gptq-16" { "f16" } else { "int4" };
+            if format.name() != expected {
+                return Err(format!("held in {}, expected {expected}", format.name()).into());
+            }
+            let held: Vec<String> = (model.held_otherwise().iter())
+                .map(ToString::to_string)
+                .collect();
+            let apart = ["query+key+value", "gate+up"].map(|matrix| {
+                format!(
+                    "layer 0 {matrix} is held in f16: the tensors that it joins have their columns in different orders"
+                )
+            });
+            let expected = if form == "gptq-apart" { &apart[..] } else { &[] };
+            if held != expected {
+                return Err(format!("held otherwise are {held:?}, expected {expected:?}").into());
+            }
+            let checkpoint = Checkpoint::open(&path)?;
+            let h = checkpoint.hyperparameters();
+            let plan = memory_plan(h, &checkpoint, WeightChoice::Auto, KvChoice::Auto, 1);
+            if plan.weight_bytes != model.weight_bytes() || plan.held_otherwise != model.held_otherwise() {
+                return Err(format!("planned {plan:?}, held {} bytes", model.weight_bytes()).into());
+            }
+            Ok(())
+        }));
+    }
+    trials
+}
+
 /// Two forms of one model make one trial for each way of holding the weights.
 fn same(
     name: &str,
@@ -157,15 +224,28 @@ fn golden(folder: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder)
 }
 
-/// Of every position.
-fn logits(gpu: &Gpu, form: &Path, weights: WeightChoice, ids: &[u32]) -> Result<Vec<f32>, Failed> {
+fn model(gpu: &Gpu, form: &Path, weights: WeightChoice) -> Result<Model, Failed> {
     let checkpoint = Checkpoint::open(form)?;
     let go_on = &mut |_| ControlFlow::Continue(());
-    let model = Model::load(gpu, &checkpoint, &LoadOptions { weights }, go_on)?;
+    Ok(Model::load(
+        gpu,
+        &checkpoint,
+        &LoadOptions { weights },
+        go_on,
+    )?)
+}
+
+/// Of every position, with so many rows a step.
+fn logits_of(model: &Model, chunk: Option<usize>, ids: &[u32]) -> Result<Vec<f32>, Failed> {
     let mut session = model.session(&SessionOptions {
         context: ids.len(),
         kv: KvChoice::F32,
-        chunk: None,
+        chunk,
     })?;
     all_logits(&mut session, ids)
+}
+
+/// Of every position.
+fn logits(gpu: &Gpu, form: &Path, weights: WeightChoice, ids: &[u32]) -> Result<Vec<f32>, Failed> {
+    logits_of(&model(gpu, form, weights)?, None, ids)
 }

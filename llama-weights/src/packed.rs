@@ -401,3 +401,89 @@ fn scale_at(bytes: &[u8], dtype: DType, at: usize) -> f32 {
         _ => f32::from_bits(word(bytes, at)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sizes(groups: &Groups) -> String {
+        match groups {
+            Groups::Of(size) => format!("of {size}"),
+            Groups::Listed(_) => "listed".to_owned(),
+            Groups::Sorted { .. } => "sorted".to_owned(),
+        }
+    }
+
+    #[test]
+    fn groups_of_neighbours_are_known_by_their_size() {
+        let of = |columns: u32, size: u32| {
+            Groups::listed((0..columns).map(|column| column / size).collect())
+        };
+        for (columns, size) in [(64, 32), (64, 16), (96, 64), (40, 24), (64, 64)] {
+            assert_eq!(sizes(&of(columns, size)), format!("of {size}"));
+        }
+        // One group is as large as there are columns.
+        assert_eq!(sizes(&of(64, 128)), "of 64");
+        assert!(of(96, 64).make_blocks(96));
+        assert!(of(64, 128).make_blocks(64));
+        assert!(!of(64, 16).make_blocks(64));
+        assert!(
+            !of(40, 40).make_blocks(40),
+            "40 columns are not whole blocks"
+        );
+    }
+
+    #[test]
+    fn groups_that_fill_no_blocks_keep_their_columns() {
+        // 31 of one group, 33 of the other.
+        let mut groups: Vec<u32> = (0..64).map(|column| column % 2).collect();
+        groups[0] = 1;
+        assert_eq!(sizes(&Groups::listed(groups)), "listed");
+        // Whole groups, but not whole blocks.
+        let groups = (0..40).map(|column| column % 2).collect();
+        assert_eq!(sizes(&Groups::listed(groups)), "listed");
+    }
+
+    #[test]
+    fn nibbles_become_bytes_lowest_first() {
+        assert_eq!(spread(0xfedc_ba98), 0x0f0e_0d0c_0b0a_0908);
+        assert_eq!(spread(0), 0);
+        assert_eq!(spread(u32::MAX), 0x0f0f_0f0f_0f0f_0f0f);
+    }
+
+    proptest! {
+        #[test]
+        fn sorted_groups_are_those_of_their_columns(
+            groups in (1u32..5, 1u32..4).prop_flat_map(|(n, blocks)| {
+                let size = blocks * BLOCK as u32;
+                Just((0..n * size).map(|column| column / size).collect::<Vec<_>>()).prop_shuffle()
+            })
+        ) {
+            let found = Groups::listed(groups.clone());
+            if let Groups::Sorted { order, groups: of_blocks } = &found {
+                let mut all = order.to_vec();
+                for (at, &column) in order.iter().enumerate() {
+                    prop_assert_eq!(groups[column as usize], of_blocks[at / BLOCK]);
+                }
+                // Stable: within a group, columns stay in order.
+                let pairs = order.windows(2);
+                let ordered = |pair: &[u32]| {
+                    let [a, b] = [pair[0], pair[1]].map(|column| (groups[column as usize], column));
+                    a < b
+                };
+                prop_assert!(pairs.into_iter().all(ordered));
+                all.sort_unstable();
+                prop_assert!(all.into_iter().eq(0..groups.len() as u32));
+                let Groups::Listed(listed) = found.unsorted() else {
+                    return Err(TestCaseError::fail("sorted groups do not become listed"));
+                };
+                prop_assert_eq!(listed.to_vec(), groups);
+            } else {
+                let size = groups.iter().filter(|&&group| group == 0).count();
+                prop_assert_eq!(sizes(&found), format!("of {size}"));
+            }
+        }
+    }
+}

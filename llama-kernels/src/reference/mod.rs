@@ -13,6 +13,7 @@ mod attention_combine;
 mod attention_tile;
 mod embed;
 mod fill;
+mod gather_columns;
 mod gather_rows;
 mod kv;
 mod matmul;
@@ -34,6 +35,7 @@ pub use embed::embed;
 pub use fill::fill;
 #[cfg(feature = "wgpu")]
 pub(crate) use fill::{Noise, scale_seed};
+pub use gather_columns::gather_columns;
 pub use gather_rows::gather_rows;
 pub use kv::{CacheRow, Heads, PagedKv};
 pub use matmul::matmul;

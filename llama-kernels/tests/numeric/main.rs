@@ -14,6 +14,7 @@ mod compare;
 mod embed;
 mod fill;
 mod gate;
+mod gather_columns;
 mod gather_rows;
 mod heads;
 mod inputs;
@@ -46,6 +47,7 @@ const KERNELS: &[(&str, Check)] = &[
     ("attention_tile", attention_tile::check),
     ("embed", embed::check),
     ("fill", fill::check),
+    ("gather_columns", gather_columns::check),
     ("gather_rows", gather_rows::check),
     ("matmul", matmul::check),
     ("matmul_combine", matmul_combine::check),

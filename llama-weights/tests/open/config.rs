@@ -86,14 +86,6 @@ fn activation_not_silu() {
     );
 }
 
-#[test]
-fn quantized_by_another_tool() {
-    assert_eq!(
-        refused(json!({"quantization_config": {"quant_method": "gptq", "bits": 4}})),
-        "quantization_config: expected none, since weights are read as F32, F16 or BF16, found \"gptq\""
-    );
-}
-
 /// Every size that has no default, with the largest value that is accepted.
 const SIZES: [(&str, u64); 5] = [
     ("hidden_size", 1 << 20),

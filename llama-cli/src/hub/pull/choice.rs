@@ -16,6 +16,7 @@ const COMPANIONS: [&str; 7] = [
     "special_tokens_map.json",
     "added_tokens.json",
     "quantize_config.json",
+    "quant_config.json",
     "adapter_config.json",
     "params.json",
 ];
