@@ -10,7 +10,7 @@ use crate::hub::Repository;
 const MOST_LISTED: usize = 6;
 
 /// Small files that come along whatever the weights are: at the repository's root, where there.
-const COMPANIONS: [&str; 7] = [
+const COMPANIONS: [&str; 8] = [
     "config.json",
     "generation_config.json",
     "special_tokens_map.json",
