@@ -230,3 +230,26 @@ fn a_path_may_have_spaces_and_any_letters() {
     }
     program(["inspect"]).model(&long).run().ok();
 }
+
+#[test]
+fn matrices_of_gptq_and_awq_are_in_four_bits() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../llama-weights/tests/golden/int4");
+    for form in ["gptq-32", "awq-32"] {
+        let report = program(["inspect", "--check", "--json"])
+            .model(golden.join(form))
+            .run()
+            .json();
+        let name = "model.layers.0.self_attn.q_proj.qweight";
+        let tensors = report["tensors"].as_array().expect("tensors");
+        let query = tensors.iter().find(|tensor| tensor["name"] == name);
+        // 128 blocks of 20 bytes.
+        assert_eq!(
+            query.expect("the tensor"),
+            &json!({"name": name, "dtype": "int4", "shape": [64, 64], "bytes": 2560}),
+            "{form}"
+        );
+        for nothing in ["warnings", "not_finite", "held_otherwise"] {
+            assert_eq!(report[nothing], json!([]), "{form}: {nothing}");
+        }
+    }
+}
