@@ -242,55 +242,41 @@ impl<'a> PackedRows<'a> {
     fn nibbles(&self, block: usize, rows: Range<usize>, out: &mut [[u8; BLOCK / 2]; TILE]) {
         let first = block * BLOCK;
         match (self.packed.packing, &self.packed.groups) {
-            (_, Groups::Sorted { order, .. }) => {
+            (Packing::Inputs, Groups::Sorted { order, .. }) => {
                 for j in 0..BLOCK / 2 {
                     let columns = [first + j, first + BLOCK / 2 + j].map(|at| order[at] as usize);
-                    self.pairs(columns, rows.clone(), |row, byte| out[row][j] = byte);
+                    let [low, high] =
+                        columns.map(|column| words(self.line(column / PACK, rows.clone())));
+                    let [low_place, high_place] = columns.map(|column| 4 * (column % PACK));
+                    for ((bytes, low), high) in out.iter_mut().zip(low).zip(high) {
+                        bytes[j] = (low >> low_place & 15 | (high >> high_place & 15) << 4) as u8;
+                    }
                 }
             }
             (Packing::Inputs, _) => {
-                let lines: [&[u8]; 4] =
-                    std::array::from_fn(|line| self.line(first / PACK + line, rows.clone()));
-                for (row, bytes) in out.iter_mut().take(rows.len()).enumerate() {
-                    let [a, b, c, d] = lines.map(|line| spread(word(line, row)));
+                let [a, b, c, d] =
+                    [0, 1, 2, 3].map(|line| words(self.line(first / PACK + line, rows.clone())));
+                let pairs = a.zip(c).zip(b.zip(d));
+                for (bytes, ((a, c), (b, d))) in out.iter_mut().zip(pairs) {
+                    let [a, b, c, d] = [a, b, c, d].map(spread);
                     bytes[..8].copy_from_slice(&(a | c << 4).to_le_bytes());
                     bytes[8..].copy_from_slice(&(b | d << 4).to_le_bytes());
                 }
             }
-            (Packing::Outputs, _) => {
-                for j in 0..BLOCK / 2 {
-                    let columns = [first + j, first + BLOCK / 2 + j];
-                    self.pairs(columns, rows.clone(), |row, byte| out[row][j] = byte);
-                }
-            }
-        }
-    }
-
-    /// Of two columns, the nibbles of each row: that of the first column low.
-    fn pairs(&self, columns: [usize; 2], rows: Range<usize>, mut put: impl FnMut(usize, u8)) {
-        match self.packed.packing {
-            Packing::Inputs => {
-                let lines = columns.map(|column| self.line(column / PACK, rows.clone()));
-                let shifts = columns.map(|column| 4 * (column % PACK));
-                for row in 0..rows.len() {
-                    let [low, high] = [0, 1].map(|i| (word(lines[i], row) >> shifts[i]) as u8 & 15);
-                    put(row, low | high << 4);
-                }
-            }
-            Packing::Outputs => {
+            (Packing::Outputs, groups) => {
                 let octets = rows.start / PACK..rows.end.div_ceil(PACK);
-                let lines = columns.map(|column| self.line(column, octets.clone()));
+                let lines: [&[u8]; BLOCK] = std::array::from_fn(|at| {
+                    let column = match groups {
+                        Groups::Sorted { order, .. } => order[first + at] as usize,
+                        _ => first + at,
+                    };
+                    self.line(column, octets.clone())
+                });
                 for octet in octets.clone() {
-                    let [low, high] = lines.map(|line| word(line, octet - octets.start));
-                    // Of both words, the even nibbles in four bytes, and the odd ones.
-                    const EVEN: u32 = 0x0f0f_0f0f;
-                    let even = (low & EVEN | (high & EVEN) << 4).to_le_bytes();
-                    let odd = (low >> 4 & EVEN | high & !EVEN).to_le_bytes();
-                    for (within, place) in OUTPUT_PLACES.into_iter().enumerate() {
-                        let row = octet * PACK + within;
-                        let byte = [even, odd][place % 2][place / 2];
+                    let bytes = eight_outputs(lines.map(|line| word(line, octet - octets.start)));
+                    for (row, bytes) in (octet * PACK..).zip(bytes) {
                         if rows.contains(&row) {
-                            put(row - rows.start, byte);
+                            out[row - rows.start] = bytes;
                         }
                     }
                 }
@@ -383,6 +369,27 @@ const OUTPUT_PLACES: [usize; PACK] = [0, 4, 1, 5, 2, 6, 3, 7];
 fn word(bytes: &[u8], at: usize) -> u32 {
     let b = &bytes[4 * at..4 * at + 4];
     u32::from_le_bytes([b[0], b[1], b[2], b[3]])
+}
+
+fn words(bytes: &[u8]) -> impl Iterator<Item = u32> {
+    let words = bytes.chunks_exact(4);
+    words.map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+}
+
+/// Of words of 32 inputs, the 32 nibbles of each of their eight outputs.
+fn eight_outputs(words: [u32; BLOCK]) -> [[u8; BLOCK / 2]; PACK] {
+    const EVEN: u32 = 0x0f0f_0f0f;
+    let mut bytes = [[0; BLOCK / 2]; PACK];
+    for j in 0..BLOCK / 2 {
+        let (low, high) = (words[j], words[BLOCK / 2 + j]);
+        // The nibbles of both at even places, and at odd ones.
+        let even = (low & EVEN | (high & EVEN) << 4).to_le_bytes();
+        let odd = (low >> 4 & EVEN | high & !EVEN).to_le_bytes();
+        for (output, place) in OUTPUT_PLACES.into_iter().enumerate() {
+            bytes[output][j] = [even, odd][place % 2][place / 2];
+        }
+    }
+    bytes
 }
 
 /// The eight nibbles of a word in a byte each, lowest first.
