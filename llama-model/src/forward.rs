@@ -36,6 +36,8 @@ pub(crate) struct Forward {
     argmax: Argmax,
     /// chosen `[1]` = a token drawn by its logits
     sample: Sample,
+    /// Bound above; counted as memory while it is kept
+    _ordered: OrderedInputs,
     /// Operations per row of one layer, and of the output.
     layer_operations: u64,
     output_operations: u64,
@@ -169,6 +171,7 @@ impl Forward {
             output_order: head.gather,
             argmax: Argmax::new(gpu, logits, &scratch.chosen)?,
             sample: Sample::new(gpu, step, logits, &scratch.chosen, 1)?,
+            _ordered: ordered,
             layer_operations: layers.first().map_or(0, layer_operations),
             output_operations: operations(output),
         })

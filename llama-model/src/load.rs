@@ -107,7 +107,9 @@ impl<'a> Loader<'a> {
     fn empty(&self, plan: MatrixPlan, choice: WeightChoice) -> Result<Held<'a>, Error> {
         let stored = plan.stored(|role| Ok::<_, Error>(self.view(role)?.dtype()))?;
         let roles = plan.parts.iter().flat_map(Rows::roles);
-        let views: Vec<_> = roles.map(|role| self.view(role)).collect::<Result<_, _>>()?;
+        let views: Vec<_> = roles
+            .map(|role| self.view(role))
+            .collect::<Result<_, _>>()?;
         let held = hold(choice, &stored, plan.columns);
         let (sections, reason, order) = columns::in_one_order(held, views);
         let matrix = WeightMatrix::of_sections(self.gpu, &plan.name, &sections, plan.columns)?;

@@ -7,8 +7,8 @@ use std::convert::Infallible;
 use llama_kernels::{KvFormat, WeightFormat, padded};
 use llama_weights::{Checkpoint, DType, Hyperparameters, TensorRole, TensorView};
 
-use crate::holding::{HeldOtherwise, KvChoice, WeightChoice, hold};
 use crate::columns;
+use crate::holding::{HeldOtherwise, KvChoice, WeightChoice, hold};
 use crate::matrices::{self, MatrixPlan, Rows};
 use crate::scratch::ScratchShape;
 
