@@ -4,6 +4,7 @@ use llama_weights::Checkpoint;
 use proptest::prelude::*;
 
 use crate::fixture::{Directory, refusal};
+use crate::packed::good_gptq;
 
 /// Bytes that matter to JSON, and any others.
 fn byte() -> impl Strategy<Value = u8> {
@@ -43,6 +44,16 @@ proptest! {
     #[test]
     fn spoilt_config(changes in changes()) {
         open_spoilt(&Directory::good(), "config.json", usize::MAX, &changes);
+    }
+
+    #[test]
+    fn spoilt_matrices_of_four_bits(changes in changes()) {
+        open_spoilt(&good_gptq(), "model.safetensors", usize::MAX, &changes);
+    }
+
+    #[test]
+    fn spoilt_declaration_of_four_bits(changes in changes()) {
+        open_spoilt(&good_gptq(), "config.json", usize::MAX, &changes);
     }
 
     #[test]

@@ -68,6 +68,11 @@ fn gptq() -> Vec<Tensor> {
     tensors
 }
 
+/// The good checkpoint in a directory.
+pub(crate) fn good_gptq() -> Directory {
+    directory(&gptq(), quantization("gptq"))
+}
+
 /// The same weights.
 fn awq() -> Vec<Tensor> {
     let mut tensors = others();
