@@ -12,7 +12,7 @@ mod shape;
 mod values;
 
 pub(crate) use bench::BenchArgs;
-pub(crate) use device::{AdapterArgs, DeviceArgs, Dtype, KvDtype};
+pub(crate) use device::{AdapterArgs, DeviceArgs, Dtype, KvDtype, MemoryArgs, NamedAdapters};
 pub(crate) use hub::{ModelsAction, ModelsArgs, PullArgs, RemoveArgs};
 pub(crate) use prompt::PromptArgs;
 pub(crate) use sampling::SamplingArgs;
@@ -82,7 +82,8 @@ pub(crate) enum Command {
     Template(TemplateArgs),
     /// What a checkpoint holds, and the memory that it needs.
     ///
-    /// Opens the checkpoint as a run would, with the same errors, but needs no adapter and no tokenizer.
+    /// Opens the checkpoint as a run would, with the same errors, but needs no adapter and no tokenizer. Says what would lie where
+    /// with the flags of a run: how the named adapters share the layers, and what of them stays in host memory.
     Inspect(InspectArgs),
     /// Fetch a model from the Hugging Face Hub.
     ///
@@ -217,6 +218,10 @@ pub(crate) struct InspectArgs {
     pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) named: NamedAdapters,
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

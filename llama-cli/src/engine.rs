@@ -1,23 +1,24 @@
-//! A model made ready to compute: adapter, weights and one session, as the device flags say.
+//! A model made ready to compute: adapters, weights and one session, as the device flags say.
 
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use anyhow::Result;
-use llama_kernels::{AdapterChoice, Checks, Gpu, GpuOptions};
+use llama_kernels::Gpu;
 use llama_model::{
-    KvChoice, LoadOptions, Model, Progress, Session, SessionOptions, WeightChoice, fit, memory_plan,
+    KvChoice, LoadOptions, Model, Placement, Progress, Session, SessionOptions, WeightChoice,
+    memory_plan,
 };
 use llama_weights::{Checkpoint, DType, Hyperparameters, RopeScaling};
-use serde::Serialize;
 
-use crate::args::{AdapterArgs, DeviceArgs, Dtype, KvDtype};
+use crate::args::{DeviceArgs, Dtype, KvDtype};
+use crate::devices::{Adapter, Devices};
 use crate::failure::usage;
 use crate::interrupt::{Interrupted, Interrupts, Watch};
-use crate::memory;
 use crate::notice::Notices;
 use crate::opening::Opening;
 use crate::pipeline_file::PipelineFile;
+use crate::placing::Placing;
 use crate::progress::Bar;
 use crate::startup::Startup;
 
@@ -30,18 +31,11 @@ pub(crate) struct Engine {
     pub(crate) adapter: Adapter,
     pub(crate) load_ms: f64,
     /// Behind the session, so that every pipeline that it made is written.
-    _pipelines: Option<PipelineFile>,
-}
-
-/// The adapter in an answer's JSON.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Adapter {
-    name: String,
-    backend: String,
+    _pipelines: Vec<PipelineFile>,
 }
 
 impl Engine {
-    /// Awaits the adapter, loads the weights and allocates all that the session will ever need.
+    /// Awaits the adapters, loads the weights and allocates all that the session will ever need.
     pub(crate) fn start(
         checkpoint: &Checkpoint,
         opening: Opening,
@@ -52,32 +46,36 @@ impl Engine {
         startup: &mut Startup,
     ) -> Result<Self> {
         let begin = Instant::now();
-        let Device {
-            gpu,
+        let Devices {
+            gpus,
             adapter,
             pipelines,
-        } = Device::open(opening, args, notices)?;
+        } = Devices::open(opening, args, notices)?;
         startup.done("adapter");
-        let (weights, kv) = (args.dtype.into(), args.kv_dtype.into());
-        let h = checkpoint.hyperparameters();
-        let fits_into = |bytes| fit(h, checkpoint, weights, kv, context, bytes);
-        memory::there(&gpu).map_or(Ok(()), fits_into)?;
+        let placing = Placing {
+            hyperparameters: checkpoint.hyperparameters(),
+            stored: checkpoint.into(),
+            context,
+            args: &args.memory,
+        };
+        let placement = placing.place(&gpus, notices)?;
         let watch = interrupts.watch();
-        let model = load(&gpu, checkpoint, weights, notices, &watch)
-            .map_err(|error| ran_out(error, fits_into))?;
+        let model = load(placement, checkpoint, placing.weights(), notices, &watch)
+            .map_err(|error| placing.ran_out(error, &gpus))?;
         watch.end()?;
         startup.done("weights");
         let options = SessionOptions {
             context,
-            kv,
+            kv: placing.kv(),
             chunk: None,
         };
         let session =
-            (model.session(&options)).map_err(|error| ran_out(error.into(), fits_into))?;
+            (model.session(&options)).map_err(|error| placing.ran_out(error.into(), &gpus))?;
+        let compiled = gpus.iter().map(|gpu| gpu.pipeline_time().as_secs_f64());
         startup.done(&format!(
             "session with {} pipelines (compiled in {:.0}, several at once)",
-            gpu.pipeline_count(),
-            gpu.pipeline_time().as_secs_f64() * 1e3
+            gpus.iter().map(Gpu::pipeline_count).sum::<usize>(),
+            compiled.sum::<f64>() * 1e3
         ));
         let load_ms = milliseconds(begin);
         describe(&adapter, &model, &session, load_ms, notices);
@@ -90,102 +88,22 @@ impl Engine {
     }
 }
 
-impl Adapter {
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-impl std::fmt::Display for Adapter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({})", self.name, self.backend)
-    }
-}
-
-/// An adapter that is open, and where its pipelines are kept.
-pub(crate) struct Device {
-    pub(crate) gpu: Gpu,
-    pub(crate) adapter: Adapter,
-    pub(crate) pipelines: Option<PipelineFile>,
-}
-
-impl Device {
-    /// Awaits the adapter.
-    pub(crate) fn open(opening: Opening, args: &DeviceArgs, notices: Notices) -> Result<Self> {
-        let gpu = opening.finish()?;
-        let pipelines = match args.no_pipeline_cache {
-            true => None,
-            false => PipelineFile::open(&gpu, notices),
-        };
-        let adapter = gpu.adapter();
-        if adapter.is_software {
-            notices.note(format_args!(
-                "no GPU is used: {} computes on the processor, slowly",
-                adapter.name
-            ));
-        }
-        let adapter = Adapter {
-            name: adapter.name.clone(),
-            backend: adapter.backend.to_string(),
-        };
-        Ok(Self {
-            gpu,
-            adapter,
-            pipelines,
-        })
-    }
-}
-
-/// Memory that ran out, as what would fit into as much as there was; any other error as it is.
-fn ran_out(
-    error: anyhow::Error,
-    fits_into: impl Fn(u64) -> Result<(), llama_model::Error>,
-) -> anyhow::Error {
-    let there = match error.downcast_ref() {
-        Some(llama_model::Error::Gpu(llama_kernels::Error::OutOfMemory { allocated, .. })) => {
-            *allocated
-        }
-        _ => return error,
-    };
-    match fits_into(there) {
-        Ok(()) => error,
-        Err(does_not_fit) => does_not_fit.into(),
-    }
-}
-
-pub(crate) fn gpu_options(args: &AdapterArgs) -> GpuOptions {
-    let adapter = match &args.adapter {
-        None => AdapterChoice::Best,
-        Some(text) => text
-            .parse()
-            .map_or_else(|_| AdapterChoice::Name(text.clone()), AdapterChoice::Index),
-    };
-    GpuOptions {
-        adapter,
-        checks: match args.kernel_checks {
-            true => Checks::Always,
-            false => Checks::Trusted,
-        },
-        ..GpuOptions::default()
-    }
-}
-
-/// Puts a checkpoint's weights on the GPU.
+/// Puts a checkpoint's weights where they are to lie.
 pub(crate) fn load(
-    gpu: &Gpu,
+    placement: Placement,
     checkpoint: &Checkpoint,
     weights: WeightChoice,
     notices: Notices,
     watch: &Watch<'_>,
 ) -> Result<Model> {
     watched(notices, watch, checkpoint.weight_bytes(), |progress| {
-        Model::load(gpu, checkpoint, &LoadOptions { weights }, progress)
+        Model::load(placement, checkpoint, &LoadOptions { weights }, progress)
     })
 }
 
-/// Makes weights of a shape on the GPU.
+/// Makes weights of a shape where they are to lie.
 pub(crate) fn synthesize(
-    gpu: &Gpu,
+    placement: Placement,
     h: &Hyperparameters,
     weights: WeightChoice,
     notices: Notices,
@@ -193,7 +111,7 @@ pub(crate) fn synthesize(
 ) -> Result<Model> {
     let plan = memory_plan(h, DType::F16, weights, KvChoice::Auto, 1);
     watched(notices, watch, plan.weight_bytes, |progress| {
-        Model::synthetic(gpu, h, weights, 0, progress)
+        Model::synthetic(placement, h, weights, 0, progress)
     })
 }
 

@@ -162,9 +162,15 @@ fn model_code(error: &llama_model::Error) -> u8 {
         | E::NoContext
         | E::TokenOutOfRange { .. }
         | E::SamplerOption { .. }
+        | E::Placement { .. }
+        | E::FewerLayers { .. }
         | E::EmptyStopString => USAGE,
         E::MissingTensor { .. } | E::Shape(_) => MODEL_FILE,
-        E::Gpu(_) | E::KvTooLarge { .. } | E::DoesNotFit { .. } => DEVICE,
+        E::Gpu(_)
+        | E::KvTooLarge { .. }
+        | E::DoesNotFit { .. }
+        | E::DoesNotFitOneOf { .. }
+        | E::HostTooSmall { .. } => DEVICE,
         _ => RUN_TIME,
     }
 }

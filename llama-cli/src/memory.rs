@@ -1,16 +1,25 @@
 //! How much memory there is for a model. What a model needs is `llama_model`'s to say.
 
-use llama_model::llama_kernels::Gpu;
+use llama_kernels::AdapterDescription;
 
-/// Bytes that an adapter has for a model, where that is known: its own memory, or of a software adapter what the system
-/// has left.
-pub(crate) fn there(gpu: &Gpu) -> Option<u64> {
-    let own = gpu.memory_bytes();
-    own.or_else(|| gpu.adapter().is_software.then(left).flatten())
+/// Bytes that each adapter has for a model, where that is known: its own memory, or of a software adapter what the system
+/// has left. An adapter that is there twice has half for each.
+pub(crate) fn there(adapters: &[Option<&AdapterDescription>]) -> Vec<Option<u64>> {
+    let of = |adapter: &Option<&AdapterDescription>| {
+        let adapter = (*adapter)?;
+        let same = |other: &&Option<&AdapterDescription>| {
+            other.is_some_and(|other| other.index == adapter.index)
+        };
+        let times = adapters.iter().filter(same).count().max(1) as u64;
+        let own = adapter.memory_bytes;
+        let bytes = own.or_else(|| adapter.is_software.then(left).flatten())?;
+        Some(bytes / times)
+    };
+    adapters.iter().map(of).collect()
 }
 
 /// What Linux could give without swapping; `None` elsewhere.
-fn left() -> Option<u64> {
+pub(crate) fn left() -> Option<u64> {
     available(&std::fs::read_to_string("/proc/meminfo").ok()?)
 }
 

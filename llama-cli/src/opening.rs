@@ -1,4 +1,4 @@
-//! The adapter, opened on a thread of its own while the tokenizer is read: drivers take their time.
+//! The adapters, opened on a thread of its own while the tokenizer is read: drivers take their time.
 
 use std::panic::resume_unwind;
 use std::thread::{self, JoinHandle};
@@ -7,29 +7,29 @@ use anyhow::{Result, anyhow};
 use llama_kernels::{Error, Gpu};
 
 use crate::args::AdapterArgs;
-use crate::engine::gpu_options;
+use crate::devices;
 
-/// A device on its way. Dropping it waits too: no process ends well while a driver begins.
+/// Devices on their way. Dropping it waits too: no process ends well while a driver begins.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    thread: Option<JoinHandle<Result<Gpu, Error>>>,
+    thread: Option<JoinHandle<Result<Vec<Gpu>, Error>>>,
 }
 
 impl Opening {
     pub(crate) fn begin(args: &AdapterArgs) -> Result<Self> {
-        let options = gpu_options(args);
+        let args = args.clone();
         let thread = thread::Builder::new()
             .name("adapter".to_owned())
-            .spawn(move || Gpu::new(&options))?;
+            .spawn(move || devices::options(&args).iter().map(Gpu::new).collect())?;
         Ok(Self {
             thread: Some(thread),
         })
     }
 
-    /// The device, or why there is none.
-    pub(crate) fn finish(mut self) -> Result<Gpu> {
+    /// The devices, or why one is not there.
+    pub(crate) fn finish(mut self) -> Result<Vec<Gpu>> {
         match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(gpu)) => Ok(gpu?),
+            Some(Ok(gpus)) => Ok(gpus?),
             Some(Err(panic)) => resume_unwind(panic),
             None => Err(anyhow!("the adapter was opened before")),
         }

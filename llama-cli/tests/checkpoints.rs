@@ -27,6 +27,7 @@ fn the_report_needs_no_tokenizer() {
             "hyperparameters",
             "memory",
             "parameters",
+            "plan",
             "stored_bytes",
             "tensors",
             "warnings"
@@ -72,6 +73,168 @@ fn the_report_needs_no_tokenizer() {
             ]
         );
     }
+}
+
+/// The plan of the built-in model, which has 4 layers.
+fn plan(flags: &[&str]) -> Value {
+    let flags = ["inspect", "-q", "--json"].iter().chain(flags);
+    program(flags).run().json()["plan"].clone()
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().expect("a number")
+}
+
+#[test]
+fn the_plan_is_a_row_of_the_table_where_all_lies_on_one_adapter() {
+    let report = program(["inspect", "-q", "--json"]).run().json();
+    let plan = &report["plan"];
+    assert_eq!(
+        fields(plan),
+        ["context", "devices", "host_bytes", "problem", "total_bytes"]
+    );
+    let devices = plan["devices"].as_array().expect("devices");
+    assert_eq!(devices.len(), 1);
+    assert_eq!(
+        fields(&devices[0]),
+        [
+            "activation_bytes",
+            "adapter",
+            "first_layer",
+            "kv_bytes",
+            "layers",
+            "memory_bytes",
+            "slot_bytes",
+            "streamed_layers",
+            "total_bytes",
+            "transfer_bytes",
+            "weight_bytes"
+        ]
+    );
+    let rows = report["memory"].as_array().expect("memory");
+    let row = rows
+        .iter()
+        .find(|row| row["dtype"] == "auto" && row["context"] == plan["context"]);
+    let row = row.expect("a row of this context");
+    for field in [
+        "activation_bytes",
+        "kv_bytes",
+        "total_bytes",
+        "weight_bytes",
+    ] {
+        assert_eq!(devices[0][field], row[field], "{field}");
+    }
+    assert_eq!(plan["total_bytes"], row["total_bytes"]);
+    assert_eq!(plan["problem"], Value::Null);
+}
+
+#[test]
+fn the_plan_follows_the_flags_of_a_run() {
+    let whole = plan(&["--ctx-size", "64", "--dtype", "f32"]);
+    assert_eq!(whole["context"], 64);
+    let streamed = plan(&["--ctx-size", "64", "--dtype", "f32", "--gpu-layers", "1"]);
+    let (one, other) = (&whole["devices"][0], &streamed["devices"][0]);
+    assert_eq!(other["streamed_layers"], 3);
+    assert_eq!(other["kv_bytes"], one["kv_bytes"]);
+    // The layers are alike, so three are in host memory and two have a slot.
+    let layer = number(&streamed["host_bytes"]) / 3;
+    assert_eq!(number(&other["slot_bytes"]), 2 * layer);
+    let weights = number(&other["weight_bytes"]) + 3 * layer;
+    assert_eq!(weights, number(&one["weight_bytes"]));
+    let host_and_device = number(&streamed["host_bytes"]) + number(&other["total_bytes"]);
+    assert_eq!(number(&streamed["total_bytes"]), host_and_device);
+
+    // Adapters that are not here are planned for all the same.
+    let two = plan(&[
+        "--adapter",
+        "900,901",
+        "--split",
+        "1,3",
+        "--gpu-layers",
+        "2",
+    ]);
+    let shares: Vec<[u64; 3]> = (two["devices"].as_array().expect("devices").iter())
+        .map(|of| ["first_layer", "layers", "streamed_layers"].map(|field| number(&of[field])))
+        .collect();
+    assert_eq!(shares, [[0, 1, 1], [1, 3, 1]]);
+    let even = plan(&["--adapter", "900,901"]);
+    assert_eq!(even["devices"][0]["layers"], 2);
+}
+
+#[test]
+fn a_plan_for_an_adapter_that_is_not_here_says_so() {
+    let ended = program(["inspect", "--adapter", "900,no such card"]).run();
+    assert_eq!(ended.code, Some(0));
+    let warnings: Vec<&str> = ended.stderr.lines().skip(1).collect();
+    assert_eq!(
+        warnings,
+        [
+            "warning: no adapter 900 is here: the plan takes its memory for unknown",
+            "warning: no adapter named \"no such card\" is here: the plan takes its memory for unknown"
+        ]
+    );
+    let error = program(["inspect", "-q", "--split", "4,1"]).run().error(2);
+    assert!(
+        error.contains("the layers are split as 4 + 1: expected counts"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_plan_is_read_by_people_too() {
+    let flags = [
+        "inspect",
+        "-q",
+        "-c",
+        "64",
+        "--gpu-layers",
+        "3",
+        "--adapter",
+        "900,901",
+    ];
+    let text = program(flags).run().ok();
+    let begin = text.find("what lies where").expect("a plan");
+    let words: Vec<&str> = text[begin..]
+        .lines()
+        .map(|line| {
+            line.split("  ")
+                .map(str::trim)
+                .find(|word| !word.is_empty())
+                .unwrap_or("")
+        })
+        .collect();
+    let expected = [
+        "what lies where, for a context of 64",
+        "adapter",
+        "layers",
+        "from host memory",
+        "weights",
+        "streamed weights",
+        "keys and values",
+        "activations",
+        "transfer",
+        "all",
+        "adapter",
+        "layers",
+        "weights",
+        "keys and values",
+        "activations",
+        "transfer",
+        "all",
+        "host memory",
+        "all",
+    ];
+    let mut sorted = words.clone();
+    sorted.retain(|word| !word.is_empty());
+    let layers = text[begin..]
+        .lines()
+        .filter(|line| line.contains("layers "));
+    assert_eq!(layers.count(), 2, "{text}");
+    // Which of the two streams its layer is the library's business.
+    sorted.sort_unstable();
+    let mut expected = expected.to_vec();
+    expected.sort_unstable();
+    assert_eq!(sorted, expected, "{text}");
 }
 
 #[test]

@@ -54,6 +54,8 @@ fn every_common_and_sampling_flag_has_its_variable() {
         "ctx-size",
         "dtype",
         "kv-dtype",
+        "gpu-layers",
+        "split",
         "json",
         "quiet",
         "verbose",

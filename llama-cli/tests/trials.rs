@@ -9,6 +9,8 @@ mod bench;
 mod dialogues;
 #[path = "trials/formats.rs"]
 mod formats;
+#[path = "trials/layers.rs"]
+mod layers;
 mod program;
 #[path = "trials/reference.rs"]
 mod reference;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     trials.extend(bench::trials());
     trials.extend(dialogues::trials());
     trials.extend(formats::trials());
+    trials.extend(layers::trials());
     trials.extend(reference::trials());
     #[cfg(unix)]
     trials.extend(signals::trials());

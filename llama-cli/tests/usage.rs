@@ -20,7 +20,7 @@ fn a_command_is_needed() {
 
 #[test]
 fn bad_values_are_refused_by_flag() {
-    let cases: [(&[&str], &str); 19] = [
+    let cases: [(&[&str], &str); 21] = [
         (
             &["--temp", "-1"],
             "invalid value '-1' for '--temp <T>': expected a finite number, 0 or more",
@@ -72,6 +72,11 @@ fn bad_values_are_refused_by_flag() {
         (
             &["--ctx-size", "0"],
             "invalid value '0' for '--ctx-size <N>': number would be zero for non-zero type",
+        ),
+        (&["--gpu-layers", "-1"], "unexpected argument '-1' found"),
+        (
+            &["--split", "3,x"],
+            "invalid value '3,x' for '--split <N,N,…>': expected counts of layers such as 30,50",
         ),
         (
             &["--dtype", "q5"],

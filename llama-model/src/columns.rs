@@ -10,8 +10,9 @@ use llama_weights::{Hyperparameters, TensorView};
 
 use crate::Error;
 use crate::holding::HeldReason;
-use crate::model::{LayerWeights, Weights};
+use crate::model::{LayerWeights, StageWeights};
 use crate::scratch::{Scratch, ScratchShape};
+use crate::stream::MATRICES;
 
 /// The orders of a layer's matrices, `[columns]` ids each, where they have one.
 #[derive(Debug, Default)]
@@ -75,21 +76,25 @@ pub(crate) struct OrderedInputs {
     pub(crate) xl: Option<Tensor>,
 }
 
-/// Bytes of [`OrderedInputs`] where the matrices of these places in [`matrices::all`](crate::matrices::all) have an order.
-pub(crate) fn input_bytes(h: &Hyperparameters, shape: ScratchShape, ordered: &[usize]) -> u64 {
-    let output = 1 + 4 * h.n_layers;
-    let of_layers = |parts: &[usize]| {
-        let mut places = ordered.iter().filter(|&&place| place < output);
-        places.any(|place| parts.contains(&(place.wrapping_sub(1) % 4)))
-    };
+/// Which matrices of a device have their columns in an order of their own.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Ordered {
+    /// Of some layer, by the number of the matrix in it.
+    pub(crate) layer: [bool; MATRICES],
+    pub(crate) output: bool,
+}
+
+/// Bytes of [`OrderedInputs`] on a device.
+pub(crate) fn input_bytes(h: &Hyperparameters, shape: ScratchShape, ordered: Ordered) -> u64 {
+    let [qkv, attention_output, gate_up, down] = ordered.layer;
     let bytes = |needed, rows: usize, columns| {
         let rows = if needed { rows } else { 0 };
         4 * (rows * padded(columns)) as u64
     };
-    bytes(of_layers(&[0, 2]), shape.rows, h.hidden_size)
-        + bytes(of_layers(&[1]), shape.rows, h.n_heads * h.head_dim)
-        + bytes(of_layers(&[3]), shape.rows, h.ffn_size)
-        + bytes(ordered.contains(&output), shape.logit_rows, h.hidden_size)
+    bytes(qkv || gate_up, shape.rows, h.hidden_size)
+        + bytes(attention_output, shape.rows, h.n_heads * h.head_dim)
+        + bytes(down, shape.rows, h.ffn_size)
+        + bytes(ordered.output, shape.logit_rows, h.hidden_size)
 }
 
 /// What a matrix is multiplied with, and the dispatch that makes it, if one does.
@@ -99,11 +104,11 @@ pub(crate) struct Input<'a> {
 }
 
 impl OrderedInputs {
-    /// Buffers for what some matrix of these weights needs.
+    /// Buffers for what some matrix of a device needs.
     pub(crate) fn new(
         gpu: &Gpu,
         h: &Hyperparameters,
-        weights: &Weights,
+        weights: &StageWeights,
         scratch: &Scratch,
     ) -> Result<Self, Error> {
         let any = |order: fn(&LayerWeights) -> bool| weights.layers.iter().any(order);
@@ -131,12 +136,15 @@ impl OrderedInputs {
                 &scratch.hb,
                 h.ffn_size,
             )?,
-            xl: like(
-                weights.output_order.is_some(),
-                "xl in order",
-                &scratch.xl,
-                h.hidden_size,
-            )?,
+            xl: match &scratch.head {
+                Some(head) => like(
+                    (weights.head.as_ref()).is_some_and(|head| head.order.is_some()),
+                    "xl in order",
+                    &head.xl,
+                    h.hidden_size,
+                )?,
+                None => None,
+            },
         })
     }
 }

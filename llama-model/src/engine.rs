@@ -4,36 +4,31 @@
 
 use std::ops::ControlFlow;
 
-use llama_kernels::ops::Reach;
 use llama_kernels::{
-    Gpu, KvCache, KvFormat, NO_TOKEN, ReadBehind, Recorder, StepBuffer, StepLayout, StepRow,
-    TokenSource, padded,
+    Bridge, Gpu, KvFormat, NO_TOKEN, ReadBehind, Recorder, StepLayout, StepRow, TokenSource, padded,
 };
 use llama_weights::Hyperparameters;
 
 use crate::Error;
-use crate::forward::{Choice, Forward};
+use crate::forward::Choice;
 use crate::memory::{self, PAGE_SIZE};
 use crate::model::{Model, SessionOptions};
 use crate::pages::{PagePool, PageTable};
 use crate::rope::Rope;
-use crate::scratch::{Scratch, ScratchShape};
+use crate::scratch::ScratchShape;
+use crate::stage::Stage;
 
 /// Steps of [`Engine::step_ahead`] under way at most: while the host looks at what the one before
 /// chose, one runs. A third would only lengthen what is computed in vain behind an end.
-pub(crate) const STEPS_AHEAD: usize = 2;
+const STEPS_AHEAD: usize = 2;
 
 /// The GPU side of one session or batch: everything is allocated when it is made.
 pub(crate) struct Engine {
     // Before the model, so that they are dropped before its weights.
-    forward: Forward,
-    step: StepBuffer,
-    scratch: Scratch,
-    #[expect(
-        dead_code,
-        reason = "bind groups hold the buffers; this holds their place in `Gpu::allocated_bytes`"
-    )]
-    caches: Vec<KvCache>,
+    /// In the order of the layers, at least one; the last one chooses tokens.
+    stages: Vec<Stage>,
+    /// From each stage to the next.
+    bridges: Vec<Bridge>,
     shape: ScratchShape,
     kv_format: KvFormat,
     context: usize,
@@ -73,23 +68,17 @@ impl Engine {
         options: &SessionOptions,
         n_sequences: usize,
     ) -> Result<Self, Error> {
-        let (gpu, h) = (model.gpu(), model.hyperparameters());
+        let h = model.hyperparameters();
         let context = options.context;
         if context == 0 {
             return Err(Error::NoContext);
         }
         let kv_format = options.kv.format(model.weight_choice());
-        check_kv_size(gpu, h, kv_format, context, n_sequences)?;
+        for gpu in model.gpus() {
+            check_kv_size(gpu, h, kv_format, context, n_sequences)?;
+        }
         let shape = ScratchShape::new(h, options.chunk, context, n_sequences);
         let pages_per_sequence = context.div_ceil(PAGE_SIZE);
-        let n_pages = n_sequences * pages_per_sequence;
-        let caches = (0..h.n_layers)
-            .map(|layer| {
-                let label = format!("layer {layer} cache");
-                let (heads, dim) = (h.n_kv_heads, h.head_dim);
-                KvCache::new(gpu, &label, kv_format, n_pages, PAGE_SIZE, heads, dim)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
         let layout = StepLayout {
             max_rows: shape.rows,
             max_sequences: n_sequences,
@@ -97,24 +86,25 @@ impl Engine {
             page_size: PAGE_SIZE,
             rope_pairs: h.head_dim / 2,
         };
-        let step = StepBuffer::new(gpu, layout)?;
-        let scratch = Scratch::new(gpu, h, shape)?;
+        let stages = (model.stages().iter().enumerate())
+            .map(|stage| Stage::new(h, stage, shape, layout, kv_format))
+            .collect::<Result<Vec<_>, _>>()?;
+        let bridges = (stages.iter().zip(&stages[1..]))
+            .map(|(from, to)| Bridge::new(from.gpu(), to.gpu(), shape.rows, h.hidden_size))
+            .collect::<Result<_, _>>()?;
+        let gpu = last(&stages).gpu();
         gpu.reserve_read_back(4 * (shape.logit_rows * padded(h.vocab_size)) as u64)?;
-        let forward = Forward::new(gpu, h, model.weights(), &scratch, &step, &caches)?;
-        gpu.finish_pipelines()?;
         Ok(Self {
-            forward,
-            step,
-            scratch,
-            caches,
+            behind: gpu.read_behind("chosen, read back", 1, STEPS_AHEAD)?,
+            stages,
+            bridges,
             shape,
             kv_format,
             context,
             sequences: (0..n_sequences).map(|_| Sequence::default()).collect(),
             // The cache's buffers were made, so its pages are far fewer than 2^32.
-            pool: PagePool::new(n_pages as u32, PAGE_SIZE),
+            pool: PagePool::new((n_sequences * pages_per_sequence) as u32, PAGE_SIZE),
             rope: Rope::new(h),
-            behind: gpu.read_behind("chosen, read back", 1, STEPS_AHEAD)?,
             step_rows: Vec::with_capacity(shape.rows),
             angles: Vec::with_capacity(shape.rows * h.head_dim),
             model: model.clone(),
@@ -177,7 +167,8 @@ impl Engine {
         draw: u64,
     ) -> Result<(), Error> {
         if let (Choice::Drawn(rules), 0) = (choice, self.steps_ahead()) {
-            self.forward.set_rules(self.model.gpu(), sequence, &rules)?;
+            let last = last(&self.stages);
+            last.forward().set_rules(last.gpu(), sequence, &rules)?;
         }
         self.begin_step();
         let length = self.sequences[sequence].length() + 1;
@@ -186,19 +177,29 @@ impl Engine {
             row.draw = draw;
         }
         let recorder = self.record(choice)?;
-        let chosen = &self.scratch.chosen;
-        self.behind.submit(self.model.gpu(), recorder, chosen, 1)?;
+        let last = last(&self.stages);
+        self.behind.submit(last.gpu(), recorder, last.chosen(), 1)?;
         self.sequences[sequence].ahead += 1;
         Ok(())
     }
 
     /// Waits for the oldest step ahead, gives what it chose, and settles what it was fed: `token`.
     pub(crate) fn fetch_ahead(&mut self, sequence: usize, token: u32) -> Result<u32, Error> {
-        let chosen = self.behind.fetch(self.model.gpu())?.first().copied();
+        let chosen = self.behind.fetch(last(&self.stages).gpu())?;
+        let chosen = chosen.first().copied();
         let sequence = &mut self.sequences[sequence];
         sequence.tokens.push(token);
         sequence.ahead -= 1;
         Ok(chosen.unwrap_or(NO_TOKEN))
+    }
+
+    /// How many steps may run ahead. With several devices one: what it chooses has to pass through the host on its way to the
+    /// device that embeds it.
+    pub(crate) fn steps_ahead_at_most(&self) -> usize {
+        match self.stages.len() {
+            1 => STEPS_AHEAD,
+            _ => 1,
+        }
     }
 
     /// How many steps ahead are under way.
@@ -264,15 +265,18 @@ impl Engine {
             self.sequences[row.sequence].tokens.push(row.token);
         }
         let recorder = self.record(Choice::OnHost)?;
-        let gpu = self.model.gpu();
+        let last = last(&self.stages);
+        let gpu = last.gpu();
         gpu.submit(recorder)?;
         let logit_rows = rows.iter().filter(|row| row.wants_logits).count();
-        if logit_rows == 0 {
-            // Progress is then of work done, and cancelling leaves no queue of steps behind.
-            gpu.wait()?;
-            return Ok(Vec::new());
+        match last.logits() {
+            Some(logits) if logit_rows > 0 => Ok(gpu.read_f32(logits, 0..logit_rows)?),
+            _ => {
+                // Progress is then of work done, and cancelling leaves no queue of steps behind.
+                gpu.wait()?;
+                Ok(Vec::new())
+            }
         }
-        Ok(gpu.read_f32(&self.scratch.logits, 0..logit_rows)?)
     }
 
     fn begin_step(&mut self) {
@@ -309,17 +313,23 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes the step that was begun and records its commands.
-    fn record(&self, choice: Choice) -> Result<Recorder, Error> {
-        let gpu = self.model.gpu();
+    /// Runs the step that was begun through all stages but the last, whose commands it records.
+    fn record(&mut self, choice: Choice) -> Result<Recorder, Error> {
         let tables: Vec<&[u32]> = self.sequences.iter().map(|s| s.pages.pages()).collect();
-        self.step
-            .write(gpu, &self.step_rows, &tables, &self.angles)?;
-        let rows = &self.step_rows;
-        let logit_rows = rows.iter().filter(|row| row.wants_logits).count();
-        self.forward
-            .record(gpu, Reach::of(rows), logit_rows, choice)
+        let (rows, angles) = (&self.step_rows, &self.angles);
+        let record = |stage: &Stage| stage.record(&self.model, rows, &tables, angles, choice);
+        let pairs = self.stages.iter().zip(&self.stages[1..]);
+        for ((from, to), bridge) in pairs.zip(&mut self.bridges) {
+            let recorder = record(from)?;
+            bridge.cross(recorder, from.residual(), to.residual(), rows.len())?;
+        }
+        record(last(&self.stages))
     }
+}
+
+/// The stage that chooses tokens. A placement without any was refused.
+fn last(stages: &[Stage]) -> &Stage {
+    &stages[stages.len() - 1]
 }
 
 impl Sequence {

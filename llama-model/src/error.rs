@@ -38,6 +38,62 @@ pub enum Error {
         possible: String,
     },
 
+    /// One of several adapters has too little memory for its share of the model.
+    #[error(
+        "the model does not fit: adapter {device} of {devices} needs {needed_gib:.2} GiB for {layers} of its layers, and there are {there_gib:.2} GiB; {possible}"
+    )]
+    DoesNotFitOneOf {
+        /// Which, counted from 1.
+        device: usize,
+        /// How many there are.
+        devices: usize,
+        /// Layers that it computes.
+        layers: usize,
+        /// All that it needs.
+        needed_gib: f64,
+        /// What it has.
+        there_gib: f64,
+        /// What would fit, in words.
+        possible: String,
+    },
+
+    /// Layers that do not stay on a GPU are more than the host's memory holds.
+    #[error(
+        "the model does not fit: {layers} of its layers would stay in host memory and need {needed_gib:.2} GiB there, and there are {there_gib:.2} GiB; choose a smaller --dtype, or more --gpu-layers"
+    )]
+    HostTooSmall {
+        /// How many layers.
+        layers: usize,
+        /// What they need.
+        needed_gib: f64,
+        /// What there is.
+        there_gib: f64,
+    },
+
+    /// Shares of the layers that are not the model's.
+    #[error(
+        "the layers are split as {found}: expected counts that add up to the model's {n_layers} layers, one for each of the {devices} adapters, none of them 0"
+    )]
+    Placement {
+        /// The counts.
+        found: String,
+        /// Layers of the model.
+        n_layers: usize,
+        /// Devices that are to have a share.
+        devices: usize,
+    },
+
+    /// More adapters than layers.
+    #[error(
+        "{devices} adapters are named and the model has {n_layers} layers: name at most as many adapters"
+    )]
+    FewerLayers {
+        /// Adapters.
+        devices: usize,
+        /// Layers of the model.
+        n_layers: usize,
+    },
+
     /// The KV cache for the asked context is more than the GPU can hold.
     #[error(
         "a context of {context} needs a KV cache of {needed_gib:.2} GiB ({layer_mib:.1} MiB in each of {buffers} buffers), and the adapter's limit is {limit_mib:.1} MiB a buffer: ask for a context of at most {possible}{f16_hint}"

@@ -2,7 +2,8 @@
 //!
 //! Touvron et al., "Llama 2" (<https://arxiv.org/abs/2307.09288>) §2.2, in the order of the paper. What each
 //! line computes is the function of the same name in `llama_kernels::reference`; here is only which
-//! buffers it reads and writes. Tokens, positions, pages and angles are in the step buffer.
+//! buffers it reads and writes. Tokens, positions, pages and angles are in the step buffer. Where several devices share the
+//! layers, each has this function for its own, and x goes from one to the next.
 
 use llama_kernels::ops::{
     Argmax, Attention, Embed, GatedMatmul, GatherColumns, GatherRows, HeadsMatmul, Matmul,
@@ -14,18 +15,30 @@ use llama_weights::Hyperparameters;
 
 use crate::Error;
 use crate::columns::{self, Input, OrderedInputs};
-use crate::model::{LayerWeights, Weights};
-use crate::scratch::{Scratch, heads};
+use crate::model::{HeadWeights, LayerWeights, StageWeights};
+use crate::scratch::{HeadScratch, Scratch, heads};
+use crate::stream::Stream;
 
 /// Floating-point operations in one submission. Drivers take a GPU for hung after about 2 s; this is
 /// 0.5 s on an adapter that does 200 GFLOP/s. A 7B decode step is 13 GFLOP: one submission.
 const OPERATIONS_PER_SUBMIT: u64 = 100_000_000_000;
 
-/// Every operation of a step, bound to its buffers. Shapes: R rows, L of them with logits wanted.
+/// Every operation of a step on one device, bound to its buffers. Shapes: R rows, L of them with logits wanted.
 pub(crate) struct Forward {
-    /// x `[R, hidden]` = rows of the embedding by token
-    embed: Embed,
+    /// x `[R, hidden]` = rows of the embedding by token; of the first device
+    embed: Option<Embed>,
     layers: Vec<Layer>,
+    /// How many of the layers, the first ones, have their matrices on the device.
+    resident: usize,
+    /// Of the last device.
+    head: Option<Head>,
+    /// Bound by the others; counted as memory while it is kept
+    _ordered: OrderedInputs,
+    /// Operations per row of one layer.
+    layer_operations: u64,
+}
+
+struct Head {
     /// xl `[L, hidden]` = the rows of x whose logits are wanted
     gather: GatherRows,
     /// xl in the order of the output's columns, where that is not the model's own
@@ -36,11 +49,8 @@ pub(crate) struct Forward {
     argmax: Argmax,
     /// chosen `[1]` = a token drawn by its logits
     sample: Sample,
-    /// Bound above; counted as memory while it is kept
-    _ordered: OrderedInputs,
-    /// Operations per row of one layer, and of the output.
-    layer_operations: u64,
-    output_operations: u64,
+    /// Operations per row.
+    operations: u64,
 }
 
 /// Who chooses tokens by a step's logits.
@@ -74,12 +84,13 @@ struct Layer {
 }
 
 impl Forward {
-    /// One step of `reach.rows` rows, of which `logit_rows` want logits: leaves those in the scratch's
-    /// logits, and what is chosen by them in its chosen. The step buffer has been written. The last
-    /// submission is left to the caller.
+    /// One step of `reach.rows` rows, of which `logit_rows` want logits: takes x from the embedding, or as the device
+    /// before left it, and leaves it in the scratch's x; the last device leaves logits there, and what is chosen by them in its chosen.
+    /// The step buffer has been written. The last submission is left to the caller.
     pub(crate) fn record(
         &self,
         gpu: &Gpu,
+        stream: Option<&Stream>,
         reach: Reach,
         logit_rows: usize,
         choice: Choice,
@@ -87,9 +98,19 @@ impl Forward {
         let rows = reach.rows;
         let mut step = Submission::new(gpu);
         let r = &mut step;
-        self.embed.record(r.of(0)?, rows);
+        if let Some(embed) = &self.embed {
+            embed.record(r.of(0)?, rows);
+        }
         let operations = self.layer_operations * rows as u64;
-        for layer in &self.layers {
+        let mut sending = stream.map(Stream::begin);
+        for (index, layer) in self.layers.iter().enumerate() {
+            if let (Some(sending), Some(streamed)) =
+                (&mut sending, index.checked_sub(self.resident))
+            {
+                // The device computes what was recorded while the host sends.
+                r.submit()?;
+                sending.send(streamed)?;
+            }
             let r = r.of(operations)?;
             columns::record(&layer.qkv_order, r, rows);
             layer.qkv.record(r, rows);
@@ -101,79 +122,108 @@ impl Forward {
             columns::record(&layer.down_order, r, rows);
             layer.down.record(r, rows);
         }
-        if logit_rows > 0 {
-            let r = r.of(self.output_operations * logit_rows as u64)?;
-            self.gather.record(r, logit_rows);
-            columns::record(&self.output_order, r, logit_rows);
-            self.output.record(r, logit_rows);
+        if sending.is_some() {
+            // Before somebody else sends into the slots.
+            r.submit()?;
+        }
+        drop(sending);
+        if let (Some(head), 1..) = (&self.head, logit_rows) {
+            let r = r.of(head.operations * logit_rows as u64)?;
+            head.gather.record(r, logit_rows);
+            columns::record(&head.output_order, r, logit_rows);
+            head.output.record(r, logit_rows);
             match choice {
                 Choice::OnHost => {}
-                Choice::Largest => self.argmax.record(r, logit_rows),
-                Choice::Drawn(_) => self.sample.record(r, 1),
+                Choice::Largest => head.argmax.record(r, logit_rows),
+                Choice::Drawn(_) => head.sample.record(r, 1),
             }
         }
         Ok(step.recorder)
     }
 
-    /// By what rules tokens of a sequence are drawn from the next submission on.
+    /// By what rules tokens of a sequence are drawn from the next submission on; nothing where no tokens are chosen.
     pub(crate) fn set_rules(
         &self,
         gpu: &Gpu,
         sequence: usize,
         rules: &DrawRules,
     ) -> Result<(), Error> {
-        Ok(self.sample.set_rules(gpu, sequence, rules)?)
+        match &self.head {
+            Some(head) => Ok(head.sample.set_rules(gpu, sequence, rules)?),
+            None => Ok(()),
+        }
     }
 
     /// Binds every operation; nothing is allocated afterwards.
     pub(crate) fn new(
-        gpu: &Gpu,
         h: &Hyperparameters,
-        weights: &Weights,
+        weights: &StageWeights,
         scratch: &Scratch,
         step: &StepBuffer,
         caches: &[KvCache],
     ) -> Result<Self, Error> {
-        let Weights {
+        let StageWeights {
+            gpu,
             embedding,
             layers,
-            output_norm,
-            output,
-            output_order,
+            head,
+            span,
+            ..
         } = weights;
-        let Scratch {
-            x, xl, xlb, logits, ..
-        } = scratch;
-        let output = output.as_ref().unwrap_or(embedding);
-        let operations = |matrix: &WeightMatrix| 2 * (matrix.rows() * matrix.columns()) as u64;
         let layer_operations = |layer: &LayerWeights| {
             operations(&layer.qkv)
                 + operations(&layer.attention_output)
                 + operations(&layer.gate_up)
                 + operations(&layer.down)
         };
-        let norm = Norm {
-            scale: output_norm,
-            eps: h.rms_norm_eps,
-            normed: xlb,
-        };
+        let embed = |table| Embed::new(gpu, table, step, &scratch.chosen, &scratch.x);
         let ordered = OrderedInputs::new(gpu, h, weights, scratch)?;
-        let head = Input::new(gpu, xl, output_order.as_ref(), ordered.xl.as_ref())?;
+        let heads = head.as_ref().zip(scratch.head.as_ref());
+        let head = |(weights, head)| Head::new(gpu, h, weights, scratch, head, &ordered, step);
         Ok(Self {
-            embed: Embed::new(gpu, embedding, step, &scratch.chosen, x)?,
+            embed: embedding.as_ref().map(embed).transpose()?,
             layers: layers
                 .iter()
                 .zip(caches)
                 .map(|(weights, cache)| Layer::new(gpu, h, weights, scratch, &ordered, step, cache))
                 .collect::<Result<_, _>>()?,
-            gather: GatherRows::new(gpu, x, step, xl)?,
-            output: Matmul::new(gpu, output, head.tensor, logits, set(norm, None, None))?,
-            output_order: head.gather,
+            resident: span.layers.len() - span.streamed,
+            head: heads.map(head).transpose()?,
+            layer_operations: layers.first().map_or(0, layer_operations),
+            _ordered: ordered,
+        })
+    }
+}
+
+impl Head {
+    fn new(
+        gpu: &Gpu,
+        h: &Hyperparameters,
+        weights: &HeadWeights,
+        scratch: &Scratch,
+        HeadScratch { xl, xlb, logits }: &HeadScratch,
+        ordered: &OrderedInputs,
+        step: &StepBuffer,
+    ) -> Result<Self, Error> {
+        let input = Input::new(gpu, xl, weights.order.as_ref(), ordered.xl.as_ref())?;
+        let norm = Norm {
+            scale: &weights.norm,
+            eps: h.rms_norm_eps,
+            normed: xlb,
+        };
+        Ok(Self {
+            gather: GatherRows::new(gpu, &scratch.x, step, xl)?,
+            output: Matmul::new(
+                gpu,
+                &weights.output,
+                input.tensor,
+                logits,
+                set(norm, None, None),
+            )?,
+            output_order: input.gather,
             argmax: Argmax::new(gpu, logits, &scratch.chosen)?,
             sample: Sample::new(gpu, step, logits, &scratch.chosen, 1)?,
-            _ordered: ordered,
-            layer_operations: layers.first().map_or(0, layer_operations),
-            output_operations: operations(output),
+            operations: operations(&weights.output),
         })
     }
 }
@@ -243,13 +293,24 @@ impl Layer {
                 hb,
                 set(norm(&w.ffn_norm), w.gate_up_bias.as_ref(), partials),
             )?,
-            down: Matmul::new(gpu, &w.down, for_down.tensor, x, add(w.down_bias.as_ref(), partials))?,
+            down: Matmul::new(
+                gpu,
+                &w.down,
+                for_down.tensor,
+                x,
+                add(w.down_bias.as_ref(), partials),
+            )?,
             qkv_order: for_qkv.gather,
             attention_output_order: for_output.gather,
             gate_up_order: for_gate_up.gather,
             down_order: for_down.gather,
         })
     }
+}
+
+/// Of one row.
+fn operations(matrix: &WeightMatrix) -> u64 {
+    2 * (matrix.rows() * matrix.columns()) as u64
 }
 
 /// out = W norm(x) (+ bias)
@@ -295,11 +356,15 @@ impl<'a> Submission<'a> {
     /// The recorder for the next `operations`, which stay together.
     fn of(&mut self, operations: u64) -> Result<&mut Recorder, Error> {
         if self.operations > 0 && self.operations + operations > OPERATIONS_PER_SUBMIT {
-            let full = std::mem::replace(&mut self.recorder, self.gpu.recorder());
-            self.gpu.submit(full)?;
-            self.operations = 0;
+            self.submit()?;
         }
         self.operations += operations;
         Ok(&mut self.recorder)
+    }
+
+    fn submit(&mut self) -> Result<(), Error> {
+        let recorded = std::mem::replace(&mut self.recorder, self.gpu.recorder());
+        self.operations = 0;
+        Ok(self.gpu.submit(recorded)?)
     }
 }

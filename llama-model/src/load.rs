@@ -1,6 +1,7 @@
 //! From a checkpoint to weights on the GPU: joined, converted where the format differs, through one ring of buffers.
+//! Several devices are filled one after the other. Layers that are streamed go the same way and end in host memory.
 //!
-//! Every matrix is allocated first. Then workers fill the ring's buffers, piece by piece, while the GPU copies from those
+//! Every matrix of a device is allocated first. Then workers fill the ring's buffers, piece by piece, while the GPU copies from those
 //! that are full: reading, converting and copying go on at once, and the host holds the ring and little else.
 
 use std::any::Any;
@@ -11,7 +12,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use llama_kernels::{Gpu, Stage, Tensor, Upload, WeightFormat, WeightMatrix, padded};
+use llama_kernels::{
+    Gpu, HostRows, Section, Stage, Tensor, Upload, WeightFormat, WeightMatrix, padded,
+};
 use llama_weights::{Checkpoint, LayerPart, TensorRole, TensorView};
 
 use crate::Error;
@@ -20,8 +23,10 @@ use crate::convert::Converter;
 use crate::holding::{HeldOtherwise, HeldReason, WeightChoice, hold};
 use crate::matrices::{self, MatrixPlan, Rows};
 use crate::memory::matrix_bytes;
-use crate::model::{LayerWeights, Loaded, Progress, Weights};
+use crate::model::{HeadWeights, LayerWeights, Loaded, Progress, StageWeights};
 use crate::pieces::{Bounds, Piece, Segment, pieces};
+use crate::placement::Span;
+use crate::stream::{self, HostMatrix, Slots, Stream};
 
 /// Bytes of one buffer of the ring, which holds two rows at least.
 const STAGE_BYTES: usize = 8 << 20;
@@ -30,43 +35,60 @@ const SPARE_STAGES: usize = 3;
 /// Threads that convert at most: eight do 10 GB/s, which is what disks and buses give.
 const MAX_WORKERS: usize = 8;
 
-/// Puts every weight on the GPU; see [`crate::Model::load`].
+/// Puts every weight where its part of the placement has it; see [`crate::Model::load`].
 pub(crate) fn load(
-    gpu: &Gpu,
+    parts: Vec<(Gpu, Span)>,
     checkpoint: &Checkpoint,
     choice: WeightChoice,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<(Weights, Loaded), Error> {
+) -> Result<(Vec<StageWeights>, Loaded), Error> {
     let h = checkpoint.hyperparameters();
-    let mut loader = Loader {
-        gpu,
-        checkpoint,
-        progress,
-        bytes_done: 0,
-        vector_bytes: 0,
-        held: Vec::new(),
+    let mut tally = Tally {
+        bytes_total: checkpoint.weight_bytes(),
+        ..Tally::default()
     };
-    loader.held = matrices::all(h)
-        .map(|plan| loader.empty(plan, choice))
-        .collect::<Result<_, _>>()?;
-    let all: Vec<usize> = (0..loader.held.len()).collect();
-    // Rare: found while converting, so that the usual file is read once. f32 holds everything.
-    let beyond_range = loader.fill(&all)?;
-    for &index in &beyond_range {
-        loader.widen(index)?;
+    if parts.len() > 1 && h.tied_embeddings {
+        // It is the first device's embedding and the last one's output.
+        let embedding = checkpoint.tensor(TensorRole::Embedding);
+        tally.bytes_total += embedding.map_or(0, |view| view.n_bytes());
     }
-    loader.fill(&beyond_range)?;
-    loader.finish()
+    let mut stages = Vec::with_capacity(parts.len());
+    for (gpu, span) in &parts {
+        let mut loader = Loader {
+            gpu,
+            span,
+            checkpoint,
+            progress,
+            tally: &mut tally,
+            slots: Slots::default(),
+            held: Vec::new(),
+        };
+        for (index, plan) in matrices::of_span(h, span).enumerate() {
+            let held = loader.empty(index, plan, choice)?;
+            loader.held.push(held);
+        }
+        let all: Vec<usize> = (0..loader.held.len()).collect();
+        // Rare: found while converting, so that the usual file is read once. f32 holds everything.
+        let beyond_range = loader.fill(&all)?;
+        for &index in &beyond_range {
+            loader.widen(index)?;
+        }
+        loader.fill(&beyond_range)?;
+        stages.push(loader.finish()?);
+    }
+    Ok((stages, tally.loaded()))
 }
 
+/// The loader of one device's weights, and of those that are streamed to it.
 struct Loader<'a> {
     gpu: &'a Gpu,
+    span: &'a Span,
     checkpoint: &'a Checkpoint,
     progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
-    bytes_done: u64,
-    /// GPU bytes of all vectors.
-    vector_bytes: u64,
-    /// Every matrix, in the order of [`matrices::all`].
+    tally: &'a mut Tally,
+    /// Where streamed layers go.
+    slots: Slots,
+    /// Every matrix, in the order of [`matrices::of_span`].
     held: Vec<Held<'a>>,
 }
 
@@ -74,10 +96,21 @@ struct Loader<'a> {
 struct Held<'a> {
     plan: MatrixPlan,
     matrix: WeightMatrix,
+    /// Of a streamed layer: its values, of which the matrix is the slot.
+    host: Option<Vec<(usize, HostRows)>>,
     /// The order of its columns, where it is not the model's own.
     order: Option<&'a [u32]>,
     /// Why it is in another format than was asked for.
     reason: Option<HeldReason>,
+}
+
+/// What was done so far, on all devices.
+#[derive(Default)]
+struct Tally {
+    bytes_done: u64,
+    bytes_total: u64,
+    bytes_held: Vec<(WeightFormat, u64)>,
+    held_otherwise: Vec<HeldOtherwise>,
 }
 
 /// A piece for a worker to fill.
@@ -104,7 +137,12 @@ type Outcome = Result<Done, Box<dyn Any + Send>>;
 
 impl<'a> Loader<'a> {
     /// A matrix without its values, in the wanted format or the one that rows of this length can have.
-    fn empty(&self, plan: MatrixPlan, choice: WeightChoice) -> Result<Held<'a>, Error> {
+    fn empty(
+        &mut self,
+        index: usize,
+        plan: MatrixPlan,
+        choice: WeightChoice,
+    ) -> Result<Held<'a>, Error> {
         let stored = plan.stored(|role| Ok::<_, Error>(self.view(role)?.dtype()))?;
         let roles = plan.parts.iter().flat_map(Rows::roles);
         let views: Vec<_> = roles
@@ -112,28 +150,50 @@ impl<'a> Loader<'a> {
             .collect::<Result<_, _>>()?;
         let held = hold(choice, &stored, plan.columns);
         let (sections, reason, order) = columns::in_one_order(held, views);
-        let matrix = WeightMatrix::of_sections(self.gpu, &plan.name, &sections, plan.columns)?;
+        let (matrix, host) = self.place(index, &plan, &sections)?;
         Ok(Held {
             plan,
             matrix,
+            host,
             order,
             reason,
         })
     }
 
+    /// Memory for a matrix, counted among those of the device: its own, or a slot, and then a place on the host.
+    fn place(
+        &mut self,
+        index: usize,
+        plan: &MatrixPlan,
+        sections: &[Section],
+    ) -> Result<(WeightMatrix, Option<Vec<(usize, HostRows)>>), Error> {
+        let streamed = self.span.streamed_matrix(index);
+        let Some((layer, kind)) = streamed else {
+            let matrix = WeightMatrix::of_sections(self.gpu, &plan.name, sections, plan.columns)?;
+            return Ok((matrix, None));
+        };
+        let slot = self.slots.matrix(self.gpu, layer, kind, sections, plan)?;
+        Ok((slot, Some(Vec::new())))
+    }
+
     /// Begins a matrix again in f32.
     fn widen(&mut self, index: usize) -> Result<(), Error> {
-        let plan = &self.held[index].plan;
-        let (name, rows, columns) = (&plan.name, plan.rows(), plan.columns);
+        let plan = self.held[index].plan.clone();
+        let rows = plan.rows();
         let whole = Bounds {
             end: rows,
             at_once: rows.max(2),
         };
-        self.bytes_done -= self.stored_bytes(&pieces(plan, &[whole]))?;
-        let matrix = WeightMatrix::new(self.gpu, name, WeightFormat::F32, rows, columns)?;
-        self.held[index].matrix = matrix;
-        self.held[index].order = None;
-        self.held[index].reason = Some(HeldReason::BeyondRange);
+        self.tally.bytes_done -= self.stored_bytes(&pieces(&plan, &[whole]))?;
+        let format = WeightFormat::F32;
+        let (matrix, host) = self.place(index, &plan, &[Section { format, rows }])?;
+        self.held[index] = Held {
+            plan,
+            matrix,
+            host,
+            order: None,
+            reason: Some(HeldReason::BeyondRange),
+        };
         Ok(())
     }
 
@@ -162,7 +222,7 @@ impl<'a> Loader<'a> {
             }
             // Gone when this is left, by an error too: then the workers end.
             let jobs = jobs;
-            self.stream(wanted, &mut upload, &jobs, &outcomes)
+            self.stream(wanted, &mut upload, workers, &jobs, &outcomes)
         })?;
         upload.finish()?;
         Ok(failed.into_iter().collect())
@@ -173,6 +233,7 @@ impl<'a> Loader<'a> {
         &mut self,
         wanted: &[usize],
         upload: &mut Upload,
+        workers: usize,
         jobs: &Sender<Job<'a>>,
         outcomes: &Receiver<Outcome>,
     ) -> Result<BTreeSet<usize>, Error> {
@@ -181,8 +242,15 @@ impl<'a> Loader<'a> {
         let mut waiting = Waiting::new(wanted);
         loop {
             while let Some((index, piece)) = waiting.next(&self.held, upload) {
-                let matrix = &self.held[index].matrix;
-                let Some(stage) = upload.stage(matrix, piece.first_row, piece.rows)? else {
+                let Held { matrix, host, .. } = &self.held[index];
+                let stage = match host {
+                    None => upload.stage(matrix, piece.first_row, piece.rows)?,
+                    Some(_) if being_filled > workers => None,
+                    Some(_) => matrix
+                        .format_at(piece.first_row)
+                        .map(|format| Stage::in_host_memory(format, matrix.columns(), piece.rows)),
+                };
+                let Some(stage) = stage else {
                     waiting.put_back(index, piece);
                     break;
                 };
@@ -202,11 +270,17 @@ impl<'a> Loader<'a> {
             };
             being_filled -= 1;
             let done = outcome.unwrap_or_else(|panic| resume_unwind(panic));
-            if done.fits {
-                upload.send(done.stage, &self.held[done.index].matrix, done.first_row)?;
-            } else {
-                upload.give_back(done.stage);
-                failed.insert(done.index);
+            let Held { matrix, host, .. } = &mut self.held[done.index];
+            match (done.fits, host) {
+                (true, None) => upload.send(done.stage, matrix, done.first_row)?,
+                (true, Some(host)) => {
+                    let rows = done.stage.into_host_rows();
+                    host.extend(rows.map(|rows| (done.first_row, rows)));
+                }
+                (false, _) => {
+                    upload.give_back(done.stage);
+                    failed.insert(done.index);
+                }
             }
             self.advance(done.stored_bytes)?;
         }
@@ -236,57 +310,57 @@ impl<'a> Loader<'a> {
         bytes.sum()
     }
 
-    fn finish(mut self) -> Result<(Weights, Loaded), Error> {
+    fn finish(mut self) -> Result<StageWeights, Error> {
         let h = self.checkpoint.hyperparameters();
-        let held = std::mem::take(&mut self.held);
-        let mut bytes_held: Vec<(WeightFormat, u64)> = Vec::new();
-        let mut held_otherwise = Vec::new();
-        let mut matrices = held.into_iter().map(|held| {
-            let Held {
-                plan,
-                matrix,
-                order,
-                reason,
-            } = held;
-            for piece in matrix.pieces() {
-                let format = piece.format();
-                bytes_held.push((format, matrix_bytes(format, piece.rows(), plan.columns)));
-            }
-            // What is held otherwise is held in one format.
-            let format = matrix.format_at(0).unwrap_or(WeightFormat::F16);
-            held_otherwise.extend(reason.map(|reason| HeldOtherwise {
-                matrix: plan.name,
-                format,
-                reason,
+        let mut streamed = Vec::new();
+        let mut matrices = Vec::new();
+        for held in std::mem::take(&mut self.held) {
+            self.tally.add(&held, self.span);
+            let matrix = held.matrix;
+            streamed.extend(held.host.map(|pieces| HostMatrix {
+                matrix: matrix.clone(),
+                pieces,
             }));
-            (matrix, order)
-        });
-        // In the order of `matrices::all`.
+            matrices.push((matrix, held.order));
+        }
+        let mut matrices = matrices.into_iter();
+        // In the order of `matrices::of_span`.
         let mut next = || matrices.next().ok_or_else(|| missing(TensorRole::Output));
-        let (embedding, _) = next()?;
-        let layers = (0..h.n_layers)
+        let embedding = self.span.is_first.then(&mut next).transpose()?;
+        let embedding = embedding.map(|(matrix, _)| matrix);
+        let layers = (self.span.layers.clone())
             .map(|index| self.layer(index, [next()?, next()?, next()?, next()?]))
             .collect::<Result<_, _>>()?;
         let (output, order) = (!h.tied_embeddings).then(next).transpose()?.unzip();
         let order = order.flatten();
         let whole = Rows::Of(TensorRole::OutputNorm, 0..h.hidden_size);
-        let output_norm = self.vector("output norm", &[whole], order)?;
-        let output_order = self.order(h.n_layers, order)?;
-        drop(matrices);
+        let head = match self.span.is_last {
+            true => {
+                let own = || embedding.clone().map(|matrix| (matrix, None));
+                let (output, order) = next().or_else(|missing| own().ok_or(missing))?;
+                Some(HeadWeights {
+                    norm: self.vector("output norm", &[whole], order)?,
+                    output,
+                    order: self.order(h.n_layers, order)?,
+                })
+            }
+            false => None,
+        };
+        let stream = match streamed.is_empty() {
+            true => None,
+            false => Some(Stream::new(self.gpu, streamed)?),
+        };
         // What was given to the queue is taken.
         self.gpu.submit(self.gpu.recorder())?;
         self.gpu.wait()?;
-        bytes_held.push((WeightFormat::F32, self.vector_bytes));
-        Ok((
-            Weights {
-                embedding,
-                layers,
-                output_norm,
-                output,
-                output_order,
-            },
-            loaded(&bytes_held, held_otherwise),
-        ))
+        Ok(StageWeights {
+            gpu: self.gpu.clone(),
+            span: self.span.clone(),
+            embedding,
+            layers,
+            head,
+            stream,
+        })
     }
 
     fn layer(
@@ -336,7 +410,8 @@ impl<'a> Loader<'a> {
         let Some(order) = order else {
             return Ok(None);
         };
-        self.vector_bytes += 4 * order.len() as u64;
+        let held = 4 * order.len() as u64;
+        self.tally.bytes_held.push((WeightFormat::F32, held));
         columns::upload(self.gpu, &format!("layer {layer} order"), order).map(Some)
     }
 
@@ -372,7 +447,8 @@ impl<'a> Loader<'a> {
         let joined = columns::arranged(joined, order);
         let tensor = self.gpu.tensor(label, 1, joined.len())?;
         self.gpu.write_f32(&tensor, 0, &joined)?;
-        self.vector_bytes += 4 * padded(joined.len()) as u64;
+        let held = 4 * padded(joined.len()) as u64;
+        self.tally.bytes_held.push((WeightFormat::F32, held));
         self.advance(stored_bytes)?;
         Ok(tensor)
     }
@@ -390,14 +466,58 @@ impl<'a> Loader<'a> {
     }
 
     fn advance(&mut self, stored_bytes: u64) -> Result<(), Error> {
-        self.bytes_done += stored_bytes;
+        self.tally.bytes_done += stored_bytes;
         let progress = Progress {
-            bytes_done: self.bytes_done,
-            bytes_total: self.checkpoint.weight_bytes(),
+            bytes_done: self.tally.bytes_done,
+            bytes_total: self.tally.bytes_total,
         };
         match (self.progress)(progress) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(Error::Cancelled),
+        }
+    }
+}
+
+impl Tally {
+    /// Counts a matrix, but no copy of one.
+    fn add(&mut self, held: &Held<'_>, span: &Span) {
+        let Held {
+            plan,
+            matrix,
+            reason,
+            ..
+        } = held;
+        let role = plan.parts.iter().flat_map(Rows::roles).next();
+        if role == Some(TensorRole::Embedding) && !span.is_first {
+            return;
+        }
+        for piece in matrix.pieces() {
+            let format = piece.format();
+            let bytes = matrix_bytes(format, piece.rows(), plan.columns);
+            self.bytes_held.push((format, bytes));
+        }
+        // What is held otherwise is held in one format.
+        let format = matrix.format_at(0).unwrap_or(WeightFormat::F16);
+        self.held_otherwise
+            .extend(reason.map(|reason| HeldOtherwise {
+                matrix: plan.name.clone(),
+                format,
+                reason,
+            }));
+    }
+
+    fn loaded(self) -> Loaded {
+        let total_of = |format| {
+            let of_format = self.bytes_held.iter().filter(|held| held.0 == format);
+            of_format.map(|held| held.1).sum::<u64>()
+        };
+        let formats = self.bytes_held.iter().map(|held| held.0);
+        Loaded {
+            format: formats
+                .max_by_key(|&format| total_of(format))
+                .unwrap_or(WeightFormat::F32),
+            weight_bytes: self.bytes_held.iter().map(|held| held.1).sum(),
+            held_otherwise: self.held_otherwise,
         }
     }
 }
@@ -420,11 +540,17 @@ impl<'a> Waiting<'a> {
     fn next(&mut self, held: &[Held<'_>], upload: &Upload) -> Option<(usize, Piece)> {
         while self.pieces.is_empty() {
             let index = *self.matrices.next()?;
-            let Held { plan, matrix, .. } = &held[index];
+            let Held {
+                plan, matrix, host, ..
+            } = &held[index];
+            let at_once = |format| match host {
+                None => upload.rows_at_once(format, plan.columns),
+                Some(_) => stream::rows_at_once(format, plan.columns),
+            };
             let bounds: Vec<Bounds> = (matrix.pieces().iter())
                 .map(|piece| Bounds {
                     end: matrix.format_end(piece.first_row()),
-                    at_once: upload.rows_at_once(piece.format(), plan.columns),
+                    at_once: at_once(piece.format()),
                 })
                 .collect();
             let pieces = pieces(plan, &bounds).into_iter().rev();
@@ -476,21 +602,6 @@ impl Job<'_> {
             stage,
             fits,
         }
-    }
-}
-
-fn loaded(bytes_held: &[(WeightFormat, u64)], held_otherwise: Vec<HeldOtherwise>) -> Loaded {
-    let total_of = |format| {
-        let of_format = bytes_held.iter().filter(|held| held.0 == format);
-        of_format.map(|held| held.1).sum::<u64>()
-    };
-    let formats = bytes_held.iter().map(|held| held.0);
-    Loaded {
-        format: formats
-            .max_by_key(|&format| total_of(format))
-            .unwrap_or(WeightFormat::F32),
-        weight_bytes: bytes_held.iter().map(|held| held.1).sum(),
-        held_otherwise,
     }
 }
 

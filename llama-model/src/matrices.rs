@@ -7,6 +7,8 @@ use std::ops::Range;
 
 use llama_weights::{DType, Hyperparameters, LayerPart, TensorRole};
 
+use crate::placement::Span;
+
 /// One matrix on the GPU.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MatrixPlan {
@@ -197,9 +199,25 @@ impl LayerPlan {
 
 /// Every matrix of the model, in the order of the forward pass.
 pub(crate) fn all(h: &Hyperparameters) -> impl Iterator<Item = MatrixPlan> + '_ {
-    let layers = (0..h.n_layers).flat_map(|index| {
+    std::iter::once(embedding(h))
+        .chain(of_layers(h, 0..h.n_layers))
+        .chain(output(h))
+}
+
+/// Every matrix of a device, in the order of the forward pass: of tied embeddings the last device has a copy for its output.
+pub(crate) fn of_span<'a>(
+    h: &'a Hyperparameters,
+    span: &Span,
+) -> impl Iterator<Item = MatrixPlan> + use<'a> {
+    let head = output(h).or_else(|| (!span.is_first).then(|| embedding(h)));
+    (span.is_first.then(|| embedding(h)).into_iter())
+        .chain(of_layers(h, span.layers.clone()))
+        .chain(head.filter(|_| span.is_last))
+}
+
+fn of_layers(h: &Hyperparameters, layers: Range<usize>) -> impl Iterator<Item = MatrixPlan> + '_ {
+    layers.flat_map(|index| {
         let layer = LayerPlan::layer(h, index);
         [layer.qkv, layer.attention_output, layer.gate_up, layer.down]
-    });
-    std::iter::once(embedding(h)).chain(layers).chain(output(h))
+    })
 }

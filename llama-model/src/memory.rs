@@ -1,16 +1,19 @@
-//! How much GPU memory a model and a session need, before anything is allocated; and what a step must read and compute.
+//! How much memory a model and a session need, and where, before anything is allocated; and what a step must read and compute.
 //!
 //! No adapter is asked: what a driver adds for itself (alignment, page tables) is not in these figures.
 
 use std::convert::Infallible;
+use std::ops::Range;
 
-use llama_kernels::{KvFormat, WeightFormat, padded};
+use llama_kernels::{KvFormat, Section, WeightFormat, padded};
 use llama_weights::{Checkpoint, DType, Hyperparameters, TensorRole, TensorView};
 
-use crate::columns;
+use crate::columns::{self, Ordered};
 use crate::holding::{HeldOtherwise, KvChoice, WeightChoice, hold};
-use crate::matrices::{self, MatrixPlan, Rows};
+use crate::matrices::{self, LayerPlan, MatrixPlan, Rows};
+use crate::placement::{Share, Span, spans};
 use crate::scratch::ScratchShape;
+use crate::stream::{self, MATRICES, SlotKey};
 
 /// Positions per page of the KV cache: the least that the design allows, so that a sequence wastes at
 /// most 15 positions.
@@ -42,6 +45,48 @@ impl MemoryPlan {
         weight_bytes
             .saturating_add(*kv_bytes)
             .saturating_add(*activation_bytes)
+    }
+}
+
+/// What lies where, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacementPlan {
+    /// Each device's memory, in the order of the layers.
+    pub devices: Vec<DeviceMemory>,
+    /// Matrices of streamed layers in host memory.
+    pub host_bytes: u64,
+}
+
+/// Memory of one device, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// The layers that it computes.
+    pub layers: Range<usize>,
+    /// How many of those, the last ones, come from host memory in every step.
+    pub streamed: usize,
+    /// Matrices, norms and biases that stay there.
+    pub weight_bytes: u64,
+    /// What streamed layers go through: room for the matrices of two.
+    pub slot_bytes: u64,
+    /// Keys and values of its layers, of one session.
+    pub kv_bytes: u64,
+    /// Every activation buffer of one session.
+    pub activation_bytes: u64,
+    /// Buffers that the host maps: streamed layers come in through them, and rows pass from device to device.
+    pub transfer_bytes: u64,
+}
+
+impl DeviceMemory {
+    /// All of it; saturates.
+    pub fn total(&self) -> u64 {
+        let parts = [
+            self.weight_bytes,
+            self.slot_bytes,
+            self.kv_bytes,
+            self.activation_bytes,
+            self.transfer_bytes,
+        ];
+        parts.into_iter().fold(0, u64::saturating_add)
     }
 }
 
@@ -87,6 +132,194 @@ impl<'a> Stored<'a> {
     }
 }
 
+/// Where the memory of [`memory_plan`] is, if the layers are shared so, and what sharing adds: the output has a copy of tied
+/// embeddings where the first device is not the last. Works for any shares; those that are not the model's plan another one.
+pub fn placement_plan<'a>(
+    h: &Hyperparameters,
+    stored: impl Into<Stored<'a>>,
+    weights: WeightChoice,
+    kv: KvChoice,
+    context: usize,
+    shares: &[Share],
+) -> PlacementPlan {
+    Sizes::new(h, stored.into(), weights).plan(kv, context, shares)
+}
+
+/// How large a model's parts are, wherever they will lie.
+pub(crate) struct Sizes<'a> {
+    h: &'a Hyperparameters,
+    weights: WeightChoice,
+    embedding: MatrixSize,
+    /// The four matrices of each layer.
+    layers: Vec<[MatrixSize; MATRICES]>,
+    /// Where it is not the embedding.
+    output: Option<MatrixSize>,
+    /// Norms and biases of a layer, and the last norm.
+    layer_vectors: u64,
+    output_norm: u64,
+    held_otherwise: Vec<HeldOtherwise>,
+}
+
+struct MatrixSize {
+    sections: Vec<Section>,
+    bytes: u64,
+    /// Of a mapped buffer that takes it in pieces.
+    stage_bytes: u64,
+    /// Ids of its columns, where they have an order of their own.
+    order: Option<u64>,
+}
+
+impl MatrixSize {
+    /// Of a matrix; why it is held otherwise is added to `otherwise`.
+    fn new(
+        plan: MatrixPlan,
+        stored: Stored<'_>,
+        weights: WeightChoice,
+        otherwise: &mut Vec<HeldOtherwise>,
+    ) -> Self {
+        let Ok(parts) = plan.stored(|role| Ok::<_, Infallible>(stored.dtype(role)));
+        let held = hold(weights, &parts, plan.columns);
+        let (sections, reason, order) = columns::in_one_order(held, stored.views(&plan));
+        let bytes = |section: &Section| matrix_bytes(section.format, section.rows, plan.columns);
+        let stages = (sections.iter()).map(|section| stream::stage_bytes(section, plan.columns));
+        let format = sections.first().map(|first| first.format);
+        otherwise.extend(reason.map(|reason| HeldOtherwise {
+            matrix: plan.name,
+            format: format.unwrap_or(WeightFormat::F16),
+            reason,
+        }));
+        Self {
+            bytes: sections.iter().map(bytes).fold(0, u64::saturating_add),
+            stage_bytes: stages.max().unwrap_or(0),
+            order: order.map(|order| 4 * order.len() as u64),
+            sections,
+        }
+    }
+}
+
+impl<'a> Sizes<'a> {
+    pub(crate) fn new(h: &'a Hyperparameters, stored: Stored<'_>, weights: WeightChoice) -> Self {
+        let mut held_otherwise = Vec::new();
+        let mut size = |plan| MatrixSize::new(plan, stored, weights, &mut held_otherwise);
+        let embedding = size(matrices::embedding(h));
+        let mut layers = Vec::with_capacity(h.n_layers);
+        for index in 0..h.n_layers {
+            let LayerPlan {
+                qkv,
+                attention_output,
+                gate_up,
+                down,
+            } = LayerPlan::layer(h, index);
+            layers.push([qkv, attention_output, gate_up, down].map(&mut size));
+        }
+        let output = matrices::output(h).map(&mut size);
+        let vector = |role: TensorRole| match h.tensor_shape(role).as_deref() {
+            Some(&[length]) => 4 * padded(length) as u64,
+            _ => 0,
+        };
+        let of_first = |role: &TensorRole| matches!(role, TensorRole::Layer { index: 0, .. });
+        Self {
+            embedding,
+            layers,
+            output,
+            layer_vectors: h.roles().filter(of_first).map(vector).sum(),
+            output_norm: vector(TensorRole::OutputNorm),
+            held_otherwise,
+            h,
+            weights,
+        }
+    }
+
+    /// What lies where with these shares.
+    pub(crate) fn plan(&self, kv: KvChoice, context: usize, shares: &[Share]) -> PlacementPlan {
+        let mut host_bytes = 0u64;
+        let spans = spans(shares);
+        let devices = spans.map(|span| {
+            let (device, host) = self.device(kv, context, span);
+            host_bytes = host_bytes.saturating_add(host);
+            device
+        });
+        PlacementPlan {
+            devices: devices.collect(),
+            host_bytes,
+        }
+    }
+
+    /// What one more layer takes on a device, its keys and values included: of the average layer.
+    pub(crate) fn layer_bytes(&self, kv: KvChoice, context: usize) -> u64 {
+        let matrices = self.layers.iter().flatten().map(|matrix| matrix.bytes);
+        let all = matrices.fold(0, u64::saturating_add);
+        (all / self.layers.len().max(1) as u64)
+            .saturating_add(self.layer_vectors)
+            .saturating_add(self.kv_layer_bytes(kv, context))
+    }
+
+    fn kv_layer_bytes(&self, kv: KvChoice, context: usize) -> u64 {
+        kv_buffer_bytes(self.h, kv.format(self.weights), context).saturating_mul(2)
+    }
+
+    /// A device's memory, and the host's for it.
+    fn device(&self, kv: KvChoice, context: usize, span: Span) -> (DeviceMemory, u64) {
+        let h = self.h;
+        let shape = ScratchShape::new(h, None, context, 1);
+        let count = span.layers.len() as u64;
+        let resident = span.layers.end - span.streamed;
+        let (mut host, mut slots, mut stage) = (0u64, 0u64, 0u64);
+        let mut keys: Vec<SlotKey> = Vec::new();
+        let mut ordered = Ordered::default();
+        let mut weights = self.layer_vectors.saturating_mul(count);
+        if span.is_first {
+            weights = weights.saturating_add(self.embedding.bytes);
+        }
+        if span.is_last {
+            let copied = (!span.is_first).then_some(&self.embedding);
+            let output = self.output.as_ref().or(copied).map_or(0, |size| size.bytes);
+            weights = weights
+                .saturating_add(output)
+                .saturating_add(self.output_norm);
+            if let Some(order) = self.output.as_ref().and_then(|size| size.order) {
+                weights = weights.saturating_add(order);
+                ordered.output = true;
+            }
+        }
+        let of_span = (self.layers.iter().enumerate())
+            .skip(span.layers.start)
+            .take(span.layers.len());
+        for (index, layer) in of_span {
+            for (kind, matrix) in layer.iter().enumerate() {
+                // The ids stay on the device, also of a streamed layer.
+                weights = weights.saturating_add(matrix.order.unwrap_or(0));
+                ordered.layer[kind] |= matrix.order.is_some();
+                let Some(streamed) = index.checked_sub(resident) else {
+                    weights = weights.saturating_add(matrix.bytes);
+                    continue;
+                };
+                host = host.saturating_add(matrix.bytes);
+                stage = stage.max(matrix.stage_bytes);
+                let key = (streamed % stream::SLOTS, kind, matrix.sections.clone());
+                if !keys.contains(&key) {
+                    slots = slots.saturating_add(matrix.bytes);
+                    keys.push(key);
+                }
+            }
+        }
+        let row = 4 * (shape.rows * padded(h.hidden_size)) as u64;
+        let bridges = u64::from(!span.is_first) + u64::from(!span.is_last);
+        let memory = DeviceMemory {
+            weight_bytes: weights,
+            slot_bytes: slots,
+            kv_bytes: self.kv_layer_bytes(kv, context).saturating_mul(count),
+            activation_bytes: shape.bytes(h, span.is_last)
+                + columns::input_bytes(h, shape, ordered),
+            transfer_bytes: (stage.saturating_mul(stream::STAGES as u64))
+                .saturating_add(bridges * row),
+            streamed: span.streamed,
+            layers: span.layers,
+        };
+        (memory, host)
+    }
+}
+
 /// What a model of this shape, whose file stores matrices as `stored`, needs with these choices and
 /// a context of `context` positions. Works for any validated shape, the largest included.
 pub fn memory_plan<'a>(
@@ -96,43 +329,19 @@ pub fn memory_plan<'a>(
     kv: KvChoice,
     context: usize,
 ) -> MemoryPlan {
-    let mut held_otherwise = Vec::new();
-    let mut weight_bytes = 0u64;
-    let stored = stored.into();
-    let mut ordered = Vec::new();
-    for (place, matrix) in matrices::all(h).enumerate() {
-        let Ok(parts) = matrix.stored(|role| Ok::<_, Infallible>(stored.dtype(role)));
-        let held = hold(weights, &parts, matrix.columns);
-        let (sections, reason, order) = columns::in_one_order(held, stored.views(&matrix));
-        if let Some(order) = order {
-            weight_bytes = weight_bytes.saturating_add(4 * order.len() as u64);
-            ordered.push(place);
-        }
-        for section in &sections {
-            let bytes = matrix_bytes(section.format, section.rows, matrix.columns);
-            weight_bytes = weight_bytes.saturating_add(bytes);
-        }
-        let format = sections
-            .first()
-            .map_or(WeightFormat::F16, |first| first.format);
-        held_otherwise.extend(reason.map(|reason| HeldOtherwise {
-            matrix: matrix.name,
-            format,
-            reason,
-        }));
-    }
-    let vectors = h
-        .roles()
-        .filter_map(|role| match h.tensor_shape(role)?[..] {
-            [length] => Some(4 * padded(length) as u64),
-            _ => None,
-        });
-    let shape = ScratchShape::new(h, None, context, 1);
+    let sizes = Sizes::new(h, stored.into(), weights);
+    let whole = Span {
+        layers: 0..h.n_layers,
+        streamed: 0,
+        is_first: true,
+        is_last: true,
+    };
+    let (memory, _) = sizes.device(kv, context, whole);
     MemoryPlan {
-        weight_bytes: weight_bytes.saturating_add(vectors.sum()),
-        kv_bytes: kv_bytes(h, kv.format(weights), context),
-        activation_bytes: shape.bytes(h) + columns::input_bytes(h, shape, &ordered),
-        held_otherwise,
+        weight_bytes: memory.weight_bytes,
+        kv_bytes: memory.kv_bytes,
+        activation_bytes: memory.activation_bytes,
+        held_otherwise: sizes.held_otherwise,
     }
 }
 

@@ -1,4 +1,4 @@
-//! A model whose weights lie on a GPU, and what it can be asked.
+//! A model whose weights lie on GPUs, and what it can be asked.
 //!
 //! Loading is in `load`, one step of the transformer in `forward`.
 
@@ -13,10 +13,12 @@ use crate::columns::Orders;
 use crate::engine::Engine;
 use crate::holding::{HeldOtherwise, KvChoice, WeightChoice};
 use crate::load::load;
+use crate::placement::{Placement, Share, Span};
+use crate::stream::Stream;
 use crate::synthetic::synthesize;
 use crate::{Error, Session, memory};
 
-/// A Llama 2 model on a GPU. Cheap to clone: clones share the weights.
+/// A Llama 2 model on one GPU or several. Cheap to clone: clones share the weights.
 #[derive(Debug, Clone)]
 pub struct Model {
     inner: Arc<Inner>,
@@ -24,11 +26,11 @@ pub struct Model {
 
 #[derive(Debug)]
 struct Inner {
-    gpu: Gpu,
+    /// At least one.
+    stages: Vec<StageWeights>,
     hyperparameters: Hyperparameters,
     eos_token_ids: Vec<u32>,
     choice: WeightChoice,
-    weights: Weights,
     loaded: Loaded,
 }
 
@@ -60,18 +62,30 @@ pub struct SessionOptions {
     pub chunk: Option<usize>,
 }
 
-/// Every weight, in the order of use.
+/// The weights of one device, in the order of use.
 #[derive(Debug)]
-pub(crate) struct Weights {
-    /// `[vocab_size, hidden_size]`
-    pub(crate) embedding: WeightMatrix,
+pub(crate) struct StageWeights {
+    pub(crate) gpu: Gpu,
+    pub(crate) span: Span,
+    /// `[vocab_size, hidden_size]`, on the first device
+    pub(crate) embedding: Option<WeightMatrix>,
+    /// Those of the span; matrices of streamed layers are slots.
     pub(crate) layers: Vec<LayerWeights>,
+    /// On the last device.
+    pub(crate) head: Option<HeadWeights>,
+    /// What goes into the slots.
+    pub(crate) stream: Option<Stream>,
+}
+
+/// The weights behind the layers.
+#[derive(Debug)]
+pub(crate) struct HeadWeights {
     /// `[1, hidden_size]`
-    pub(crate) output_norm: Tensor,
-    /// `[vocab_size, hidden_size]`; `None`: the embedding serves
-    pub(crate) output: Option<WeightMatrix>,
+    pub(crate) norm: Tensor,
+    /// `[vocab_size, hidden_size]`; with tied embeddings it is the embedding, or on another device a copy
+    pub(crate) output: WeightMatrix,
     /// The order of the output head's columns, `[hidden_size]` ids; `None` is the model's own
-    pub(crate) output_order: Option<Tensor>,
+    pub(crate) order: Option<Tensor>,
 }
 
 /// The weights of one layer. Biases are there where the model has them.
@@ -111,25 +125,25 @@ pub(crate) struct Loaded {
 }
 
 impl Model {
-    /// Puts a checkpoint's weights on a GPU, in pieces of some 8 MiB, and reports after each.
+    /// Puts a checkpoint's weights on a GPU, or as a [`Placement`] says, in pieces of some 8 MiB, and reports after each.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] where `progress` breaks, [`Error::Gpu`] where memory or the device
+    /// [`Error::Placement`] where the layers are not placed, [`Error::Cancelled`] where `progress` breaks, [`Error::Gpu`] where memory or the device
     /// fails, [`Error::MissingTensor`] where the checkpoint lacks one.
     pub fn load(
-        gpu: &Gpu,
+        placement: impl Into<Placement>,
         checkpoint: &Checkpoint,
         options: &LoadOptions,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Self, Error> {
-        let (weights, loaded) = load(gpu, checkpoint, options.weights, progress)?;
+        let parts = (placement.into()).parts(checkpoint.hyperparameters().n_layers)?;
+        let (stages, loaded) = load(parts, checkpoint, options.weights, progress)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                gpu: gpu.clone(),
+                stages,
                 hyperparameters: checkpoint.hyperparameters().clone(),
                 eos_token_ids: checkpoint.eos_token_ids(),
                 choice: options.weights,
-                weights,
                 loaded,
             }),
         })
@@ -139,25 +153,25 @@ impl Model {
     /// matrices are held as a file in f16 would be; the same seed gives the same weights everywhere. Reports after each matrix.
     ///
     /// # Errors
-    /// [`Error::Shape`] where the hyperparameters do not fit together, [`Error::Cancelled`] where `progress` breaks,
+    /// [`Error::Shape`] where the hyperparameters do not fit together, [`Error::Placement`] where the layers are not placed, [`Error::Cancelled`] where `progress` breaks,
     /// [`Error::Gpu`] where memory or the device fails.
     pub fn synthetic(
-        gpu: &Gpu,
+        placement: impl Into<Placement>,
         hyperparameters: &Hyperparameters,
         weights: WeightChoice,
         seed: u64,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Self, Error> {
         hyperparameters.validate()?;
-        let made = synthesize(gpu, hyperparameters, weights, seed, progress)?;
+        let parts = (placement.into()).parts(hyperparameters.n_layers)?;
+        let (stages, loaded) = synthesize(parts, hyperparameters, weights, seed, progress)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                gpu: gpu.clone(),
+                stages,
                 hyperparameters: hyperparameters.clone(),
                 eos_token_ids: hyperparameters.eos_token_ids.clone(),
                 choice: weights,
-                weights: made.0,
-                loaded: made.1,
+                loaded,
             }),
         })
     }
@@ -200,7 +214,7 @@ impl Model {
         &self.inner.loaded.held_otherwise
     }
 
-    /// GPU memory of all weights, in bytes.
+    /// Bytes of all weights as they are held, each once, those in host memory included.
     pub fn weight_bytes(&self) -> u64 {
         self.inner.loaded.weight_bytes
     }
@@ -209,11 +223,15 @@ impl Model {
     /// keys and values of the `position` tokens before it. The limit of tokens per second is the adapter's bytes per
     /// second over this. Activations stay in caches and are not in it.
     pub fn decode_bytes(&self, kv: KvChoice, position: usize) -> u64 {
-        let weights = self.weights();
+        let h = self.hyperparameters();
+        let embedding = self
+            .stages()
+            .iter()
+            .find_map(|stage| stage.embedding.as_ref());
         memory::decode_bytes(
-            self.hyperparameters(),
+            h,
             self.weight_bytes(),
-            (weights.output.as_ref()).and_then(|_| weights.embedding.format_at(0)),
+            (embedding.filter(|_| !h.tied_embeddings)).and_then(|table| table.format_at(0)),
             kv.format(self.inner.choice),
             position,
         )
@@ -226,13 +244,35 @@ impl Model {
         memory::prefill_operations(self.hyperparameters(), tokens, position)
     }
 
-    /// The GPU that holds the weights.
+    /// The GPU that holds the weights; of several the first.
     pub fn gpu(&self) -> &Gpu {
-        &self.inner.gpu
+        &self.stages()[0].gpu
     }
 
-    pub(crate) fn weights(&self) -> &Weights {
-        &self.inner.weights
+    /// The GPUs that hold the weights, in the order of the layers.
+    pub fn gpus(&self) -> impl Iterator<Item = &Gpu> {
+        self.stages().iter().map(|stage| &stage.gpu)
+    }
+
+    /// Each GPU's share of the layers.
+    pub fn shares(&self) -> impl Iterator<Item = Share> {
+        self.stages().iter().map(|stage| Share {
+            layers: stage.span.layers.len(),
+            streamed: stage.span.streamed,
+        })
+    }
+
+    /// Host memory of streamed layers, in bytes.
+    pub fn host_bytes(&self) -> u64 {
+        let streams = self
+            .stages()
+            .iter()
+            .filter_map(|stage| stage.stream.as_ref());
+        streams.map(Stream::host_bytes).sum()
+    }
+
+    pub(crate) fn stages(&self) -> &[StageWeights] {
+        &self.inner.stages
     }
 
     pub(crate) fn weight_choice(&self) -> WeightChoice {

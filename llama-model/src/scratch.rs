@@ -46,14 +46,21 @@ pub(crate) struct Scratch {
     pub(crate) gate_up: Tensor,
     /// Gated hidden layer of the FFN, `[R, ffn_size]`
     pub(crate) hb: Tensor,
+    /// What is chosen by each row of logits, `[L]`
+    pub(crate) chosen: Tensor,
+    /// Where logits are computed
+    pub(crate) head: Option<HeadScratch>,
+}
+
+/// The buffers of the output.
+#[derive(Debug)]
+pub(crate) struct HeadScratch {
     /// Residual stream of the rows whose logits are wanted, `[L, hidden_size]`
     pub(crate) xl: Tensor,
     /// The same, normed, `[L, hidden_size]`
     pub(crate) xlb: Tensor,
     /// `[L, vocab_size]`
     pub(crate) logits: Tensor,
-    /// The greedy choice of each row of logits, `[L]`
-    pub(crate) chosen: Tensor,
 }
 
 impl ScratchShape {
@@ -79,16 +86,19 @@ impl ScratchShape {
         }
     }
 
-    /// Bytes of all buffers.
-    pub(crate) fn bytes(&self, h: &Hyperparameters) -> u64 {
+    /// Bytes of all buffers, on a device that computes logits or on one that does not.
+    pub(crate) fn bytes(&self, h: &Hyperparameters, has_head: bool) -> u64 {
         let logit_row = 4 * (2 * padded(h.hidden_size) + padded(h.vocab_size)) as u64;
         let (rows, columns) = Attention::partials(heads(h));
         let partials = 4 * (rows * padded(columns)) as u64;
         // What drawing a token needs: three words for each that may be drawn.
         let drawing = 12 * padded(h.vocab_size) as u64;
-        let by_row = self.rows as u64 * row_bytes(h) + self.logit_rows as u64 * logit_row;
         let product_partials = 4 * (self.partial_rows() * padded(h.hidden_size)) as u64;
-        by_row + partials + product_partials + drawing
+        let by_row = self.rows as u64 * row_bytes(h) + partials + product_partials;
+        match has_head {
+            true => by_row + self.logit_rows as u64 * logit_row + drawing,
+            false => by_row,
+        }
     }
 
     /// Four parts of a tile of rows.
@@ -98,8 +108,20 @@ impl ScratchShape {
 }
 
 impl Scratch {
-    pub(crate) fn new(gpu: &Gpu, h: &Hyperparameters, shape: ScratchShape) -> Result<Self, Error> {
+    pub(crate) fn new(
+        gpu: &Gpu,
+        h: &Hyperparameters,
+        shape: ScratchShape,
+        has_head: bool,
+    ) -> Result<Self, Error> {
         let ScratchShape { rows, logit_rows } = shape;
+        let head = || {
+            Ok::<_, Error>(HeadScratch {
+                xl: gpu.tensor("xl", logit_rows, h.hidden_size)?,
+                xlb: gpu.tensor("xlb", logit_rows, h.hidden_size)?,
+                logits: gpu.tensor("logits", logit_rows, h.vocab_size)?,
+            })
+        };
         Ok(Self {
             x: gpu.tensor("x", rows, h.hidden_size)?,
             xb: gpu.tensor("xb", rows, h.hidden_size)?,
@@ -122,10 +144,8 @@ impl Scratch {
             },
             gate_up: gpu.tensor("gate_up", rows, 2 * h.ffn_size)?,
             hb: gpu.tensor("hb", rows, h.ffn_size)?,
-            xl: gpu.tensor("xl", logit_rows, h.hidden_size)?,
-            xlb: gpu.tensor("xlb", logit_rows, h.hidden_size)?,
-            logits: gpu.tensor("logits", logit_rows, h.vocab_size)?,
             chosen: gpu.ids("chosen", logit_rows)?,
+            head: has_head.then(head).transpose()?,
         })
     }
 }

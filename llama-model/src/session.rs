@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use llama_kernels::{KvFormat, TokenSource};
 
-use crate::engine::{Engine, Row, STEPS_AHEAD};
+use crate::engine::{Engine, Row};
 use crate::forward::Choice;
 use crate::memory;
 use crate::random::Random;
@@ -153,7 +153,8 @@ impl Session {
         choice: Choice,
         draws: &mut Random,
     ) -> Result<(), Error> {
-        while self.steps_ahead() < STEPS_AHEAD.min(wanted) {
+        let wanted = wanted.min(self.engine.steps_ahead_at_most());
+        while self.steps_ahead() < wanted {
             let source = match self.steps_ahead() {
                 0 => TokenSource::Id(token),
                 _ => TokenSource::Chosen(0),

@@ -2,7 +2,7 @@
 
 use llama_model::llama_kernels::WeightFormat;
 use llama_model::llama_weights::{DType, Hyperparameters, RopeScaling};
-use llama_model::{HeldReason, KvChoice, WeightChoice, memory_plan};
+use llama_model::{HeldReason, KvChoice, Share, WeightChoice, memory_plan, placement_plan};
 
 const KIB: u64 = 1 << 10;
 
@@ -145,4 +145,64 @@ fn an_endless_context_saturates() {
     );
     assert_eq!(plan.kv_bytes, u64::MAX);
     assert_eq!(plan.total(), u64::MAX);
+}
+
+#[test]
+fn shares_of_70b_add_up_to_the_whole() {
+    let h = llama2(8192, 80, 64, 8, 28_672);
+    let (stored, weights, kv, context) = (DType::F16, WeightChoice::Auto, KvChoice::Auto, 4096);
+    let whole = memory_plan(&h, stored, weights, kv, context);
+    let share = |layers, streamed| Share { layers, streamed };
+    let layer = 855_638_016 * 2;
+    for shares in [
+        vec![share(80, 0)],
+        vec![share(38, 0), share(42, 0)],
+        vec![share(30, 10), share(50, 50)],
+        vec![share(1, 1), share(78, 0), share(1, 0)],
+    ] {
+        let plan = placement_plan(&h, stored, weights, kv, context, &shares);
+        let sum = |of: &dyn Fn(&llama_model::DeviceMemory) -> u64| -> u64 {
+            plan.devices.iter().map(of).sum()
+        };
+        assert_eq!(sum(&|device| device.kv_bytes), whole.kv_bytes);
+        let weights = sum(&|device| device.weight_bytes) + plan.host_bytes;
+        assert_eq!(weights, whole.weight_bytes);
+        let streamed: usize = shares.iter().map(|share| share.streamed).sum();
+        assert_eq!(plan.host_bytes, streamed as u64 * layer);
+        let slots = shares.iter().map(|share| share.streamed.min(2) as u64);
+        assert_eq!(sum(&|device| device.slot_bytes), slots.sum::<u64>() * layer);
+        // Where it ends, a device has what goes to another, 16 MiB for 512 rows.
+        let last = plan.devices.last().expect("a device");
+        if shares.len() == 1 {
+            assert_eq!(last.total(), whole.total());
+        }
+    }
+}
+
+#[test]
+fn tied_embeddings_lie_on_both_ends() {
+    let h = Hyperparameters {
+        tied_embeddings: true,
+        ..llama2_7b()
+    };
+    let plan = |shares: &[Share]| {
+        let plan = placement_plan(
+            &h,
+            DType::F16,
+            WeightChoice::Auto,
+            KvChoice::Auto,
+            16,
+            shares,
+        );
+        plan.devices
+            .iter()
+            .map(|device| device.weight_bytes)
+            .sum::<u64>()
+    };
+    let share = |layers| Share {
+        layers,
+        streamed: 0,
+    };
+    let one = plan(&[share(32)]);
+    assert_eq!(plan(&[share(20), share(12)]), one + 2 * 32_000 * 4096);
 }

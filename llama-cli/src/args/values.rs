@@ -23,6 +23,19 @@ pub(crate) fn parse_ids(text: &str) -> Result<IdList, String> {
     Ok(IdList(ids))
 }
 
+/// How many layers each adapter gets; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LayerCounts(pub(crate) Vec<usize>);
+
+/// `30,50`.
+pub(crate) fn parse_layers(text: &str) -> Result<LayerCounts, String> {
+    let counts = text.split(',').map(|word| word.trim().parse().ok());
+    let counts: Option<Vec<usize>> = counts.collect();
+    counts
+        .map(LayerCounts)
+        .ok_or_else(|| "expected counts of layers such as 30,50".to_owned())
+}
+
 /// How many tokens to make: `None` is until the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MaxTokens(pub(crate) Option<usize>);
@@ -94,6 +107,16 @@ mod tests {
                     "expected token ids such as 1,15043,3186; found {word:?}"
                 ))
             );
+        }
+    }
+
+    #[test]
+    fn layers_are_counts() {
+        assert_eq!(parse_layers("30, 50"), Ok(LayerCounts(vec![30, 50])));
+        assert_eq!(parse_layers("7"), Ok(LayerCounts(vec![7])));
+        for bad in ["", "3,", "-1,2", "a", "1.5", "3 4"] {
+            let message = "expected counts of layers such as 30,50";
+            assert_eq!(parse_layers(bad), Err(message.to_owned()), "{bad:?}");
         }
     }
 

@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 use llama_kernels::{Peaks, Profile};
+use llama_model::Share;
 use serde::Serialize;
 
 use super::timing::{Kind, Test};
-use crate::engine::Adapter;
+use crate::devices::Adapter;
 use crate::output::Output;
 
 #[derive(Debug, Serialize)]
@@ -20,7 +21,7 @@ pub(crate) struct Report {
     pub(crate) profile: Option<Vec<KernelTimes>>,
 }
 
-/// What the adapter does at best, measured in this run.
+/// What the adapter does at best, or several one after the other, measured in this run.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Limits {
     read_gb_per_s: f64,
@@ -70,11 +71,19 @@ struct KernelTime {
     share: f64,
 }
 
-impl From<Peaks> for Limits {
-    fn from(peaks: Peaks) -> Self {
+impl Limits {
+    /// Of adapters that work one after the other on their shares of the layers: times add up.
+    pub(crate) fn new(adapters: impl Iterator<Item = (Peaks, Share)>) -> Self {
+        let (mut layers, mut read, mut multiply) = (0.0, 0.0, 0.0);
+        for (peaks, share) in adapters {
+            let of_all = share.layers as f64;
+            layers += of_all;
+            read += of_all / peaks.read_bytes_per_second;
+            multiply += of_all / peaks.operations_per_second;
+        }
         Self {
-            read_gb_per_s: peaks.read_bytes_per_second / 1e9,
-            matmul_gflops: peaks.operations_per_second / 1e9,
+            read_gb_per_s: layers / read / 1e9,
+            matmul_gflops: layers / multiply / 1e9,
         }
     }
 }

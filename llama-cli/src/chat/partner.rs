@@ -8,7 +8,8 @@ use llama_tokenizer::Tokenizer;
 use crate::answer::{self, Answer, Finish, Piece};
 use crate::args::{ChatArgs, DeviceArgs};
 use crate::chat::conversation::Conversation;
-use crate::engine::{self, Adapter, Engine};
+use crate::devices::Adapter;
+use crate::engine::{self, Engine};
 use crate::interrupt::Interrupts;
 use crate::notice::Notices;
 use crate::opening::Opening;
@@ -43,7 +44,7 @@ impl Partner {
         prompt::same_vocabulary(&tokenizer, &checkpoint)?;
         let mut sampling = Sampling::new(args.sampling, checkpoint.generation_config())?;
         sampling.fall_back_to_eos(&checkpoint.eos_token_ids(), tokenizer.special_tokens().eos);
-        let asked = args.device.ctx_size.map(Into::into);
+        let asked = args.device.memory.ctx_size.map(Into::into);
         Ok(Self {
             tokenizer,
             template: source.template(None)?,

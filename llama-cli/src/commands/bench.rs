@@ -3,19 +3,20 @@
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use llama_kernels::{Gpu, Peaks};
-use llama_model::{KvChoice, Model, SessionOptions, Stored, fit};
+use llama_kernels::Peaks;
+use llama_model::{KvChoice, Model, Placement, SessionOptions, Stored};
 use llama_weights::{DType, Hyperparameters};
 
 use crate::args::{BenchArgs, ModelArgs, Shape};
 use crate::bench::{Bench, Cost, KernelTimes, Kind, Limits, Report, Row, Test};
-use crate::engine::{self, Device, milliseconds};
+use crate::devices::Devices;
+use crate::engine::{self, milliseconds};
 use crate::failure::usage;
 use crate::interrupt::Interrupts;
-use crate::memory;
 use crate::notice::Notices;
 use crate::opening::Opening;
 use crate::output::Output;
+use crate::placing::Placing;
 use crate::progress::Bar;
 use crate::source::{Opened, Source};
 
@@ -41,32 +42,45 @@ pub(crate) fn run(args: BenchArgs, interrupts: &Interrupts) -> Result<()> {
     }
     let subject = Subject::new(args.synthetic, args.model, notices)?;
     let h = subject.hyperparameters();
-    let limit = engine::context_size(args.device.ctx_size.map(Into::into), h, notices);
+    let limit = engine::context_size(args.device.memory.ctx_size.map(Into::into), h, notices);
     let context = positions(&tests, limit)?;
 
     let begin = Instant::now();
     let opening = Opening::begin(&args.device.adapter)?;
-    let Device {
-        gpu,
+    let Devices {
+        gpus,
         adapter,
         // Kept to the end, so that every pipeline is written.
         pipelines: _pipelines,
-    } = Device::open(opening, &args.device, notices)?;
+    } = Devices::open(opening, &args.device, notices)?;
     let open_ms = milliseconds(begin);
-    let (weights, kv) = (args.device.dtype.into(), args.device.kv_dtype.into());
-    let fits_into = |bytes| fit(h, subject.stored(), weights, kv, context, bytes);
-    memory::there(&gpu).map_or(Ok(()), fits_into)?;
-    let profiled = args.profile && gpu.capabilities().timestamps;
+    if args.profile && gpus.len() > 1 {
+        bail!(usage(format!(
+            "--profile: expected one adapter, found {}: name one with --adapter",
+            gpus.len()
+        )));
+    }
+    let placing = Placing {
+        hyperparameters: h,
+        stored: subject.stored(),
+        context,
+        args: &args.device.memory,
+    };
+    let placement = placing.place(&gpus, notices)?;
+    let profiled = args.profile && gpus.iter().all(|gpu| gpu.capabilities().timestamps);
     if args.profile && !profiled {
         notices.warn("the adapter has no timestamps: there will be no profile");
     }
     let bar = Bar::spinning(notices, "measuring the adapter's limits");
-    let limits = Limits::from(Peaks::measure(&gpu)?);
+    let peaks = gpus.iter().map(Peaks::measure);
+    let peaks = peaks.collect::<Result<Vec<Peaks>, _>>()?;
     drop(bar);
 
     let begin = Instant::now();
     let watch = interrupts.watch();
-    let model = subject.load(&gpu, weights, notices, &watch)?;
+    let model = subject.load(placement, placing.weights(), notices, &watch)?;
+    let limits = Limits::new(peaks.into_iter().zip(model.shares()));
+    let kv = placing.kv();
     let options = SessionOptions {
         context,
         kv,
@@ -183,17 +197,17 @@ impl Subject {
 
     fn load(
         &self,
-        gpu: &Gpu,
+        placement: Placement,
         weights: llama_model::WeightChoice,
         notices: Notices,
         watch: &crate::interrupt::Watch<'_>,
     ) -> Result<Model> {
         match self {
             Self::Synthetic(shape) => {
-                engine::synthesize(gpu, &shape.hyperparameters, weights, notices, watch)
+                engine::synthesize(placement, &shape.hyperparameters, weights, notices, watch)
             }
             Self::Opened { checkpoint, .. } => {
-                engine::load(gpu, checkpoint, weights, notices, watch)
+                engine::load(placement, checkpoint, weights, notices, watch)
             }
         }
     }

@@ -7,7 +7,7 @@ use llama_kernels::{AdapterDescription, Gpu, KvFormat, WeightFormat, selection};
 use serde::Serialize;
 
 use crate::args::DoctorArgs;
-use crate::engine;
+use crate::devices;
 use crate::output::Output;
 
 #[derive(Debug, Serialize)]
@@ -55,7 +55,9 @@ struct Missing {
 }
 
 pub(crate) fn run(args: DoctorArgs) -> Result<()> {
-    let options = engine::gpu_options(&args.adapter);
+    // Of several, the first.
+    let named = devices::options(&args.adapter).into_iter().next();
+    let options = named.unwrap_or_default();
     let found = Gpu::adapters(&options);
     // Whether an adapter works is known only when it has given a device.
     let gpu = Gpu::new(&options);

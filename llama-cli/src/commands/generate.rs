@@ -38,7 +38,7 @@ pub(crate) fn run(args: GenerateArgs, interrupts: &Interrupts) -> Result<()> {
             "--stop: expected a model with a tokenizer, found none: ids have no text to stop at",
         ));
     }
-    let context = engine::context_size(args.device.ctx_size.map(Into::into), h, notices);
+    let context = engine::context_size(args.device.memory.ctx_size.map(Into::into), h, notices);
     engine::fits(&prompt_ids, context)?;
 
     startup.done("tokenizer");

@@ -1,5 +1,7 @@
 //! `inspect`: what a checkpoint holds, and the memory that it needs. No adapter, no tokenizer.
 
+mod plan;
+
 use anyhow::Result;
 use llama_model::{KvChoice, WeightChoice, memory_plan};
 use llama_weights::{Checkpoint, GenerationConfig, Hyperparameters, RopeScaling};
@@ -13,6 +15,7 @@ use crate::notice::Notices;
 use crate::output::Output;
 use crate::size::gibibytes;
 use crate::source::Source;
+use plan::Plan;
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -25,6 +28,7 @@ struct Report {
     stored_bytes: u64,
     tensors: Vec<Tensor>,
     memory: Vec<Memory>,
+    plan: Plan,
     held_otherwise: Vec<Held>,
     warnings: Vec<String>,
     /// Only with `--check`: every tensor that holds a value that is no finite number.
@@ -75,8 +79,8 @@ const DTYPES: [(&str, WeightChoice); 5] = [
 
 pub(crate) fn run(args: InspectArgs) -> Result<()> {
     let notices = Notices::new(&args.output);
-    let source = Source::new(args.model, notices)?;
-    let mut report = Report::new(&*source.checkpoint(notices)?, args.check);
+    let source = Source::new(args.model.clone(), notices)?;
+    let mut report = Report::new(&*source.checkpoint(notices)?, &args, notices)?;
     if source == Source::Demo {
         // Its file lies inside the program.
         report.files.clear();
@@ -101,7 +105,7 @@ pub(crate) fn run(args: InspectArgs) -> Result<()> {
 }
 
 impl Report {
-    fn new(checkpoint: &Checkpoint, check: bool) -> Self {
+    fn new(checkpoint: &Checkpoint, args: &InspectArgs, notices: Notices) -> Result<Self> {
         let h = checkpoint.hyperparameters();
         let tensors = checkpoint.tensors().map(|(_, view)| Tensor {
             name: view.name().to_owned(),
@@ -109,7 +113,8 @@ impl Report {
             shape: view.shape().to_vec(),
             bytes: view.n_bytes(),
         });
-        Self {
+        Ok(Self {
+            plan: Plan::new(checkpoint, args, notices)?,
             format: checkpoint.format().to_string(),
             files: checkpoint
                 .files()
@@ -123,8 +128,8 @@ impl Report {
             memory: memory(checkpoint),
             held_otherwise: held_otherwise(checkpoint),
             warnings: checkpoint.warnings().to_vec(),
-            not_finite: check.then(|| not_finite(checkpoint)),
-        }
+            not_finite: args.check.then(|| not_finite(checkpoint)),
+        })
     }
 
     fn print(&self, output: &mut Output) -> Result<()> {
@@ -166,6 +171,7 @@ impl Report {
         for Held { dtype, what } in &self.held_otherwise {
             output.line(&format!("  with {dtype}, held otherwise: {what}"))?;
         }
+        self.plan.print(output)?;
         if let Some(not_finite) = &self.not_finite {
             output.line("\nvalues")?;
             for NotFinite {

@@ -43,7 +43,7 @@ pub(crate) fn run(args: ScoreArgs, interrupts: &Interrupts) -> Result<()> {
             ids
         }
     };
-    let context = engine::context_size(args.device.ctx_size.map(Into::into), h, notices);
+    let context = engine::context_size(args.device.memory.ctx_size.map(Into::into), h, notices);
     engine::fits(&ids, context)?;
     let mut file = args
         .logits

@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     sync::mpsc::{Receiver, Sender, channel},
 };
 
@@ -22,19 +23,34 @@ pub struct Upload {
     /// Slots that are mapped and not lent.
     free: Vec<usize>,
     /// Slots that the device copies from, the oldest first.
-    under_way: VecDeque<SubmissionIndex>,
+    under_way: VecDeque<(usize, SubmissionIndex)>,
     mapped: Receiver<(usize, Result<(), BufferAsyncError>)>,
     tell: Sender<(usize, Result<(), BufferAsyncError>)>,
 }
 
-/// Mapped memory for some rows of a matrix, lent by an [`Upload`]. It has to be written whole.
+/// Memory for some rows of a matrix as they lie on the device, to be written whole: mapped and lent by an [`Upload`], or the
+/// host's own.
 #[derive(Debug)]
 pub struct Stage {
-    slot: usize,
-    view: BufferViewMut,
+    memory: StageMemory,
     format: WeightFormat,
     columns: usize,
     rows: usize,
+}
+
+#[derive(Debug)]
+enum StageMemory {
+    Lent { slot: usize, view: BufferViewMut },
+    Host(Vec<u8>),
+}
+
+/// Rows of a matrix as they lie on the device, kept in host memory: the plane of data, then that of scales.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRows {
+    format: WeightFormat,
+    columns: usize,
+    rows: usize,
+    bytes: Vec<u8>,
 }
 
 impl Gpu {
@@ -83,12 +99,8 @@ impl Upload {
     ) -> Result<Option<Stage>, Error> {
         let columns = matrix.columns();
         let Some(format) = matrix.format_at(first_row) else {
-            return Err(Error::Shape {
-                op: "upload",
-                what: "first row".to_owned(),
-                expected: format!("below {}", matrix.rows()),
-                found: first_row.to_string(),
-            });
+            let expected = format!("below {}", matrix.rows());
+            return Err(refused("first row", &expected, &first_row.to_string()));
         };
         let limit = self.rows_at_once(format, columns);
         if rows > limit {
@@ -111,8 +123,7 @@ impl Upload {
             (buffer.get_mapped_range_mut(..)).map_err(|error| driver(&error.to_string()))
         })??;
         Ok(Some(Stage {
-            slot,
-            view,
+            memory: StageMemory::Lent { slot, view },
             format,
             columns,
             rows,
@@ -125,7 +136,7 @@ impl Upload {
     /// [`Error::Timeout`]; faults of the device.
     pub fn wait(&mut self) -> Result<(), Error> {
         match self.under_way.pop_front() {
-            Some(oldest) => self.gpu.wait_for(oldest)?,
+            Some((_, oldest)) => self.gpu.wait_for(oldest)?,
             // The first mapping needs no submission, only a poll.
             None => self.gpu.heed()?,
         }
@@ -135,7 +146,8 @@ impl Upload {
     /// Has the device copy a stage's rows into a matrix, from `first_row` on.
     ///
     /// # Errors
-    /// [`Error::Shape`] where the stage is not of these rows' format or they are not there; faults of the device.
+    /// [`Error::Shape`] where the stage is not of these rows' format, they are not there, or it was not lent; faults of the
+    /// device.
     pub fn send(
         &mut self,
         stage: Stage,
@@ -147,8 +159,10 @@ impl Upload {
             self.give_back(stage);
             return Err(error);
         }
-        let slot = stage.slot;
-        drop(stage);
+        let StageMemory::Lent { slot, view } = stage.memory else {
+            return Err(refused("stage", "one that was lent", "one in host memory"));
+        };
+        drop(view);
         let shared = self.gpu.shared();
         let staging = self.slots[slot].buffer();
         let commands = shared.faults.guard(|| {
@@ -183,15 +197,16 @@ impl Upload {
             encoder.finish()
         })?;
         let submission = self.gpu.submit_commands(Some(commands))?;
-        self.under_way.push_back(submission);
+        self.under_way.push_back((slot, submission));
         self.map(slot)
     }
 
     /// Takes a stage back whose rows are not wanted.
     pub fn give_back(&mut self, stage: Stage) {
-        let Stage { slot, view, .. } = stage;
-        drop(view);
-        self.free.push(slot);
+        if let StageMemory::Lent { slot, view } = stage.memory {
+            drop(view);
+            self.free.push(slot);
+        }
     }
 
     /// Waits until everything sent has arrived.
@@ -217,6 +232,7 @@ impl Upload {
     fn collect(&mut self) -> Result<(), Error> {
         for (slot, outcome) in self.mapped.try_iter() {
             outcome.map_err(|error| driver(&error.to_string()))?;
+            self.under_way.retain(|(of, _)| *of != slot);
             self.free.push(slot);
         }
         Ok(())
@@ -224,6 +240,47 @@ impl Upload {
 }
 
 impl Stage {
+    /// The host's own memory for `rows` rows, zeroed.
+    pub fn in_host_memory(format: WeightFormat, columns: usize, rows: usize) -> Self {
+        let row = format.data_row_bytes(columns) + format.scale_row_bytes(columns);
+        Self {
+            memory: StageMemory::Host(vec![0; rows * row]),
+            format,
+            columns,
+            rows,
+        }
+    }
+
+    /// What was written, to be kept; `None` of a stage that an [`Upload`] lent.
+    pub fn into_host_rows(self) -> Option<HostRows> {
+        match self.memory {
+            StageMemory::Lent { .. } => None,
+            StageMemory::Host(bytes) => Some(HostRows {
+                format: self.format,
+                columns: self.columns,
+                rows: self.rows,
+                bytes,
+            }),
+        }
+    }
+
+    /// Writes the whole stage.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `rows` are not as many, or of another format or number of columns.
+    pub fn fill(&mut self, rows: &HostRows) -> Result<(), Error> {
+        let of = |format: WeightFormat, rows, columns| {
+            format!("{rows} rows of {columns} in {}", format.name())
+        };
+        let wanted = of(self.format, self.rows, self.columns);
+        let found = of(rows.format, rows.rows, rows.columns);
+        if wanted != found {
+            return Err(refused("rows", &wanted, &found));
+        }
+        self.write(0, &rows.bytes);
+        Ok(())
+    }
+
     /// The format that its rows are in on the device.
     pub fn format(&self) -> WeightFormat {
         self.format
@@ -262,44 +319,103 @@ impl Stage {
 
     fn place(&mut self, plane: usize, row_bytes: usize, [first, step]: [usize; 2], bytes: &[u8]) {
         if step == 1 {
-            let at = plane + first * row_bytes;
-            let mut to = self.view.slice(at..at + bytes.len());
-            return to.copy_from_slice(bytes);
+            return self.write(plane + first * row_bytes, bytes);
         }
         for (index, row) in bytes.chunks_exact(row_bytes.max(1)).enumerate() {
-            let at = plane + (first + index * step) * row_bytes;
-            self.view.slice(at..at + row_bytes).copy_from_slice(row);
+            self.write(plane + (first + index * step) * row_bytes, row);
         }
+    }
+
+    fn write(&mut self, at: usize, bytes: &[u8]) {
+        let place = at..at + bytes.len();
+        match &mut self.memory {
+            StageMemory::Lent { view, .. } => view.slice(place).copy_from_slice(bytes),
+            StageMemory::Host(memory) => memory[place].copy_from_slice(bytes),
+        }
+    }
+}
+
+impl HostRows {
+    /// How many there are.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes of host memory.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+}
+
+impl Gpu {
+    /// Waits for all submitted work and reads rows of a matrix that are in one format, at least one.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there are not so many; faults of the device.
+    pub fn read_rows(&self, matrix: &WeightMatrix, rows: Range<usize>) -> Result<HostRows, Error> {
+        let columns = matrix.columns();
+        let end = matrix.format_end(rows.start);
+        let format = matrix.format_at(rows.start);
+        let Some(format) = format.filter(|_| !rows.is_empty() && rows.end <= end) else {
+            let expected = format!("some within {}..{end}", rows.start.min(end));
+            return Err(refused("rows", &expected, &format!("{rows:?}")));
+        };
+        let row_bytes = [
+            format.data_row_bytes(columns),
+            format.scale_row_bytes(columns),
+        ];
+        let mut planes = [Vec::new(), Vec::new()];
+        for piece in matrix.pieces() {
+            let begin = piece.first_row().max(rows.start);
+            let end = (piece.first_row() + piece.rows()).min(rows.end);
+            if begin >= end {
+                continue;
+            }
+            let of_planes = piece.planes().zip(row_bytes).zip(&mut planes);
+            for ((buffer, row), plane) in of_planes {
+                let at = |row_of_matrix: usize| ((row_of_matrix - piece.first_row()) * row) as u64;
+                plane.append(&mut self.read(buffer, at(begin)..at(end))?);
+            }
+        }
+        let [mut bytes, mut scales] = planes;
+        bytes.append(&mut scales);
+        Ok(HostRows {
+            format,
+            columns,
+            rows: rows.len(),
+            bytes,
+        })
     }
 }
 
 /// An error unless a stage's rows are a matrix's from `first_row` on.
 fn fits(stage: &Stage, matrix: &WeightMatrix, first_row: usize) -> Result<(), Error> {
-    let refused = |what: &str, expected: String, found: String| {
-        Err(Error::Shape {
-            op: "upload",
-            what: what.to_owned(),
-            expected,
-            found,
-        })
-    };
     if stage.columns != matrix.columns() {
         let (expected, found) = (stage.columns.to_string(), matrix.columns().to_string());
-        return refused("columns of the matrix", expected, found);
+        return Err(refused("columns of the matrix", &expected, &found));
     }
     let end = first_row.saturating_add(stage.rows);
     if end > matrix.rows() {
         let expected = format!("at most {}", matrix.rows());
-        return refused("rows", expected, end.to_string());
+        return Err(refused("rows", &expected, &end.to_string()));
     }
     for piece in matrix.pieces() {
         let meets = piece.first_row() < end && first_row < piece.first_row() + piece.rows();
         if meets && piece.format() != stage.format {
             let (expected, found) = (stage.format.name(), piece.format().name());
-            return refused("format of the rows", expected.to_owned(), found.to_owned());
+            return Err(refused("format of the rows", expected, found));
         }
     }
     Ok(())
+}
+
+fn refused(what: &str, expected: &str, found: &str) -> Error {
+    Error::Shape {
+        op: "upload",
+        what: what.to_owned(),
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    }
 }
 
 fn driver(reason: &str) -> Error {

@@ -1,6 +1,6 @@
 //! A weight matrix on the GPU: as many row pieces as the binding limit makes necessary, each with its planes.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use wgpu::BufferUsages;
 
@@ -13,13 +13,13 @@ const PACK_BYTES: usize = 16 << 20;
 /// Rows that a kernel computes together.
 const UNIT_ROWS: usize = 4;
 
-/// `[rows, columns]`, in one weight format or in sections of several.
-#[derive(Debug)]
+/// `[rows, columns]`, in one weight format or in sections of several. Clones share the memory.
+#[derive(Debug, Clone)]
 pub struct WeightMatrix {
     label: String,
     rows: usize,
     columns: usize,
-    pieces: Vec<WeightPiece>,
+    pieces: Arc<[WeightPiece]>,
 }
 
 /// Consecutive rows of a matrix that are in one format.
@@ -87,7 +87,7 @@ impl WeightMatrix {
             label: label.to_owned(),
             rows: first,
             columns,
-            pieces,
+            pieces: pieces.into(),
         })
     }
 
@@ -121,7 +121,7 @@ impl WeightMatrix {
             format.data_row_bytes(self.columns),
             format.scale_row_bytes(self.columns),
         );
-        for piece in &self.pieces {
+        for piece in self.pieces.iter() {
             let begin = piece.rows.start.max(first_row);
             let end = piece.rows.end.min(end);
             if begin >= end {
@@ -265,7 +265,7 @@ fn pieces_of(
             gpu,
             &label,
             (rows.len() * row_bytes) as u64,
-            BufferUsages::STORAGE | BufferUsages::COPY_DST,
+            BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC,
         )
     };
     (rows.clone().step_by(piece_rows))

@@ -3,6 +3,7 @@
 //! Without an adapter the trials are ignored, unless `LLAMA_GPU=require`, which makes that a failure.
 
 mod behind;
+mod bridge;
 mod faults;
 mod memory;
 mod upload;
@@ -41,6 +42,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("buffers over the limit", memory::over_the_limit),
     ("rows through the ring", upload::rows_arrive),
     ("what the ring refuses", upload::refused),
+    ("rows kept on the host", upload::kept_on_the_host),
+    ("rows from device to device", bridge::crossed),
+    ("rows that do not pass", bridge::refused),
+    ("a device is lost between rows", bridge::lost),
     ("bytes and counts of allocation", memory::counted),
     ("matrix rows across pieces", memory::pieces),
     ("rows copied on the device", memory::copied),

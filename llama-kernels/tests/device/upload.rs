@@ -3,7 +3,7 @@
 use std::thread;
 
 use libtest_mimic::Completion;
-use llama_kernels::{Gpu, GpuOptions, WeightFormat, WeightMatrix};
+use llama_kernels::{Gpu, GpuOptions, Stage, WeightFormat, WeightMatrix};
 
 use super::memory::expect_rows;
 use super::{Outcome, expect, expect_error, gpu};
@@ -95,5 +95,63 @@ pub(crate) fn refused() -> Outcome {
         upload.send(stage, &other, 0),
         "upload: format of the rows: expected f16, found f32",
     )?;
+    Ok(Completion::Completed)
+}
+
+/// Rows that a stage in host memory took arrive as those that went straight, and are read back so.
+pub(crate) fn kept_on_the_host() -> Outcome {
+    // Four rows in a piece.
+    let gpu = Gpu::new(&GpuOptions {
+        binding_limit: Some(5 * 64),
+        ..GpuOptions::default()
+    })?;
+    let (format, rows, columns) = (WeightFormat::Q8_0, 11, 64);
+    let file: Vec<u8> = (0..rows * format.file_row_bytes(columns))
+        .map(|i| (i * 37 % 251) as u8)
+        .collect();
+    let straight = WeightMatrix::new(&gpu, "straight", format, rows, columns)?;
+    straight.write_rows(&gpu, 0, &file)?;
+    let mut stage = Stage::in_host_memory(format, columns, rows);
+    stage.put(0, 1, &file);
+    let kept = stage.into_host_rows().ok_or("it is the host's")?;
+    expect(
+        gpu.read_rows(&straight, 0..rows)? == kept,
+        "what is kept is what lies on the device",
+    )?;
+    let matrix = WeightMatrix::new(&gpu, "slot", format, rows, columns)?;
+    let mut upload = gpu.upload(2, 11 * 80)?;
+    for _ in 0..5 {
+        let mut stage = loop {
+            match upload.stage(&matrix, 0, rows)? {
+                Some(stage) => break stage,
+                None => upload.wait()?,
+            }
+        };
+        stage.fill(&kept)?;
+        upload.send(stage, &matrix.clone(), 0)?;
+    }
+    let part = gpu.read_rows(&matrix, 3..9)?;
+    expect(
+        part == gpu.read_rows(&straight, 3..9)? && part.rows() == 6,
+        "a part is read",
+    )?;
+    expect_error(
+        gpu.read_rows(&matrix, 3..12),
+        "upload: rows: expected some within 3..11, found 3..12",
+    )?;
+    let mut other = Stage::in_host_memory(WeightFormat::F16, columns, rows);
+    expect_error(
+        other.fill(&kept),
+        "upload: rows: expected 11 rows of 64 in f16, found 11 rows of 64 in q8_0",
+    )?;
+    expect_error(
+        upload.send(Stage::in_host_memory(format, columns, rows), &matrix, 0),
+        "upload: stage: expected one that was lent, found one in host memory",
+    )?;
+    let Some(stage) = upload.stage(&matrix, 0, rows)? else {
+        upload.finish()?;
+        return Ok(Completion::Completed);
+    };
+    expect(stage.into_host_rows().is_none(), "it was lent")?;
     Ok(Completion::Completed)
 }
