@@ -10,7 +10,8 @@ use llama_model::{Error, FinishReason, Sampler, Session, StopStrings};
 use llama_tokenizer::Tokenizer;
 use serde::{Serialize, Serializer};
 
-use crate::engine::{Adapter, milliseconds};
+use crate::devices::Adapter;
+use crate::engine::milliseconds;
 use crate::interrupt::{Signal, Watch};
 use crate::sampling::Sampling;
 

@@ -24,8 +24,10 @@ pub(super) struct Landing {
 /// What wgpu's callback says of a mapping, on whichever thread polls.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Told {
-    shared: Arc<(Mutex<Option<Result<(), BufferAsyncError>>>, Condvar)>,
+    shared: Arc<(Mutex<Option<Mapped>>, Condvar)>,
 }
+
+pub(super) type Mapped = Result<(), BufferAsyncError>;
 
 impl Landing {
     pub(super) fn new(gpu: &Gpu, label: &str, bytes: u64) -> Result<Self, Error> {
@@ -94,7 +96,7 @@ impl Landing {
 }
 
 impl Told {
-    pub(super) fn tell(&self, outcome: Result<(), BufferAsyncError>) {
+    pub(super) fn tell(&self, outcome: Mapped) {
         let (said, condition) = &*self.shared;
         *said.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         condition.notify_all();
@@ -105,7 +107,7 @@ impl Told {
     ///
     /// # Errors
     /// [`Error::Timeout`] where nothing is told within the device's limit.
-    pub(super) fn wait(&self, gpu: &Gpu) -> Result<Result<(), BufferAsyncError>, Error> {
+    pub(super) fn wait(&self, gpu: &Gpu) -> Result<Mapped, Error> {
         let limit = gpu.shared().timeout;
         let (said, condition) = &*self.shared;
         let outcome = said.lock().unwrap_or_else(PoisonError::into_inner);
