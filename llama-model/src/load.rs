@@ -12,9 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use llama_kernels::{
-    Gpu, HostRows, Section, Stage, Tensor, Upload, WeightFormat, WeightMatrix, padded,
-};
+use llama_kernels::{Gpu, Section, Stage, Tensor, Upload, WeightFormat, WeightMatrix, padded};
 use llama_weights::{Checkpoint, LayerPart, TensorRole, TensorView};
 
 use crate::Error;
@@ -26,7 +24,7 @@ use crate::memory::matrix_bytes;
 use crate::model::{HeadWeights, LayerWeights, Loaded, Progress, StageWeights};
 use crate::pieces::{Bounds, Piece, Segment, pieces};
 use crate::placement::Span;
-use crate::stream::{self, HostMatrix, Slots, Stream};
+use crate::stream::{self, HostMatrix, Pieces, Slots, Stream};
 
 /// Bytes of one buffer of the ring, which holds two rows at least.
 const STAGE_BYTES: usize = 8 << 20;
@@ -97,7 +95,7 @@ struct Held<'a> {
     plan: MatrixPlan,
     matrix: WeightMatrix,
     /// Of a streamed layer: its values, of which the matrix is the slot.
-    host: Option<Vec<(usize, HostRows)>>,
+    host: Option<Pieces>,
     /// The order of its columns, where it is not the model's own.
     order: Option<&'a [u32]>,
     /// Why it is in another format than was asked for.
@@ -166,7 +164,7 @@ impl<'a> Loader<'a> {
         index: usize,
         plan: &MatrixPlan,
         sections: &[Section],
-    ) -> Result<(WeightMatrix, Option<Vec<(usize, HostRows)>>), Error> {
+    ) -> Result<(WeightMatrix, Option<Pieces>), Error> {
         let streamed = self.span.streamed_matrix(index);
         let Some((layer, kind)) = streamed else {
             let matrix = WeightMatrix::of_sections(self.gpu, &plan.name, sections, plan.columns)?;

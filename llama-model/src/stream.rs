@@ -36,9 +36,11 @@ pub(crate) struct Stream {
 pub(crate) struct HostMatrix {
     /// In a slot: other layers' matrices lie there too.
     pub(crate) matrix: WeightMatrix,
-    /// Its rows from some row on.
-    pub(crate) pieces: Vec<(usize, HostRows)>,
+    pub(crate) pieces: Pieces,
 }
+
+/// Rows of a matrix, each piece from some row on.
+pub(crate) type Pieces = Vec<(usize, HostRows)>;
 
 /// Which memory a matrix of a streamed layer has: that of the layer's slot, of the matrix's number in the layer, and of its formats.
 pub(crate) type SlotKey = (usize, usize, Vec<Section>);

@@ -170,20 +170,9 @@ fn scores_are_the_same_bit_for_bit() {
 fn bench_takes_two_adapters() {
     let twice = twice();
     let bench = |more: &[&str]| {
-        let flags = [
-            "bench",
-            "-q",
-            "--synthetic",
-            "tiny",
-            "--prompt",
-            "8",
-            "--gen",
-            "4",
-        ];
-        let flags = flags
-            .iter()
-            .chain(&["--reps", "1", "--json", "--adapter", &twice]);
-        program(flags.chain(more)).run()
+        let flags = ["bench", "-q", "--synthetic", "tiny", "--prompt", "8"];
+        let others = ["--gen", "4", "--reps", "1", "--json", "--adapter", &twice];
+        program(flags.iter().chain(&others).chain(more)).run()
     };
     let report = bench(&["--gpu-layers", "1"]).json();
     assert_eq!(
