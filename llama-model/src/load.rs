@@ -329,8 +329,6 @@ impl<'a> Loader<'a> {
         let layers = (self.span.layers.clone())
             .map(|index| self.layer(index, [next()?, next()?, next()?, next()?]))
             .collect::<Result<_, _>>()?;
-        let (output, order) = (!h.tied_embeddings).then(next).transpose()?.unzip();
-        let order = order.flatten();
         let whole = Rows::Of(TensorRole::OutputNorm, 0..h.hidden_size);
         let head = match self.span.is_last {
             true => {
