@@ -344,7 +344,9 @@ fn one_matrix_may_be_left_as_it_was() {
 
 #[test]
 fn shapes_that_are_wrong() {
-    let cases: [(Vec<Tensor>, &str, &[u64], &[u64]); 6] = [
+    /// The checkpoint, which part is changed, the shape it gets and the one it should have.
+    type Case<'a> = (Vec<Tensor>, &'a str, &'a [u64], &'a [u64]);
+    let cases: [Case<'_>; 6] = [
         (gptq(), "qweight", &[32, 4], &[4, 32]),
         (gptq(), "qzeros", &[2, 2], &[1, 4]),
         (gptq(), "scales", &[32], &[1, 32]),
