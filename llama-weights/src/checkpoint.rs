@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::format::{self, Format};
+use crate::lora::{LoraAdapter, Merged};
 use crate::mapping::Mapping;
 use crate::packed::{Packed, PackedRows};
 use crate::pieces::{MappedRows, Piece, RowOrder};
@@ -25,6 +26,7 @@ pub struct Checkpoint {
     pub(crate) warnings: Vec<String>,
     pub(crate) files: Vec<Mapping>,
     pub(crate) tensors: BTreeMap<TensorRole, Stored>,
+    pub(crate) adapters: Vec<LoraAdapter>,
 }
 
 /// A tensor of [`Checkpoint`], without a borrow.
@@ -97,6 +99,7 @@ impl Checkpoint {
             warnings: Vec::new(),
             files: Vec::new(),
             tensors,
+            adapters: Vec::new(),
         })
     }
 
@@ -161,17 +164,19 @@ impl Checkpoint {
     /// One tensor, or `None` where a model of this shape has no such tensor (a tied output, a bias).
     #[must_use]
     pub fn tensor(&self, role: TensorRole) -> Option<TensorView<'_>> {
-        self.tensors.get(&role).map(|stored| self.view(stored))
+        self.tensors
+            .get(&role)
+            .map(|stored| self.view(role, stored))
     }
 
     /// Every tensor, in the order of the forward pass.
     pub fn tensors(&self) -> impl Iterator<Item = (TensorRole, TensorView<'_>)> {
         self.tensors
             .iter()
-            .map(|(&role, stored)| (role, self.view(stored)))
+            .map(|(&role, stored)| (role, self.view(role, stored)))
     }
 
-    /// Bytes of all tensors as stored.
+    /// Bytes of all tensors as stored; of those that adapters change, as merged, in f32.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
         self.tensors().map(|(_, view)| view.n_bytes()).sum()
@@ -192,16 +197,28 @@ impl Checkpoint {
             .map(|(role, view)| TensorValues::of(role, &view))
     }
 
-    fn view<'a>(&'a self, stored: &'a Stored) -> TensorView<'a> {
-        let rows = match &stored.place {
+    fn view<'a>(&'a self, role: TensorRole, stored: &'a Stored) -> TensorView<'a> {
+        let adapters = &self.adapters[..];
+        let merged = Merged { adapters, role };
+        TensorView {
+            merged: Some(merged).filter(Merged::changes_it),
+            ..stored.view(&self.files)
+        }
+    }
+}
+
+impl Stored {
+    /// The tensor in the files that it lies in.
+    pub(crate) fn view<'a>(&'a self, files: &'a [Mapping]) -> TensorView<'a> {
+        let rows = match &self.place {
             Place::Files { pieces, order } => {
-                let block_bytes = stored.dtype.block_bytes();
+                let block_bytes = self.dtype.block_bytes();
                 let rows = MappedRows {
-                    files: &self.files,
+                    files,
                     pieces,
                     order: *order,
-                    row_bytes: match stored.shape[..] {
-                        [_, columns] => columns / stored.dtype.block_elements() * block_bytes,
+                    row_bytes: match self.shape[..] {
+                        [_, columns] => columns / self.dtype.block_elements() * block_bytes,
                         _ => block_bytes,
                     },
                     block_bytes,
@@ -209,17 +226,15 @@ impl Checkpoint {
                 debug_assert!(rows.lie_in_their_files());
                 Rows::Mapped(rows)
             }
-            Place::Packed(packed) => Rows::Packed(PackedRows {
-                files: &self.files,
-                packed,
-            }),
+            Place::Packed(packed) => Rows::Packed(PackedRows { files, packed }),
             Place::Nowhere(seeded) => Rows::Made(*seeded),
         };
         TensorView {
-            name: &stored.name,
-            dtype: stored.dtype,
-            shape: &stored.shape,
+            name: &self.name,
+            dtype: self.dtype,
+            shape: &self.shape,
             rows,
+            merged: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::format::gguf::GgufFault;
+use crate::format::peft::LoraFault;
 use crate::format::safetensors::HeaderFault;
 use crate::format::torch_archive::ArchiveFault;
 
@@ -101,6 +102,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         fault: GgufFault,
+    },
+    /// A LoRA adapter that is damaged, hostile or made for another base.
+    #[error("{}: {fault}", path.display())]
+    Lora {
+        /// The file, or the adapter's directory.
+        path: PathBuf,
+        /// What is wrong.
+        fault: LoraFault,
     },
     /// A directory with more than one model.
     #[error("{}: expected one GGUF file, found {}: {}; give one of them", path.display(), found.len(), listed(found, TENSORS_LISTED))]
@@ -296,7 +305,7 @@ impl fmt::Display for OneLine<'_> {
 }
 
 /// The first names of a list, and how many more there are.
-fn listed(names: &[String], most: usize) -> String {
+pub(crate) fn listed(names: &[String], most: usize) -> String {
     let mut text = names
         .iter()
         .take(most)

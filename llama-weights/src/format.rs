@@ -8,6 +8,7 @@ pub(crate) mod gguf;
 pub(crate) mod huggingface;
 mod json;
 mod meta;
+pub(crate) mod peft;
 pub(crate) mod pickle;
 pub(crate) mod safetensors;
 pub(crate) mod torch_archive;

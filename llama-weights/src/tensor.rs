@@ -9,6 +9,7 @@ use std::ops::Range;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use crate::lora::Merged;
 use crate::packed::PackedRows;
 use crate::pieces::MappedRows;
 use crate::synthetic::Seeded;
@@ -21,6 +22,8 @@ pub struct TensorView<'a> {
     pub(crate) dtype: DType,
     pub(crate) shape: &'a [usize],
     pub(crate) rows: Rows<'a>,
+    /// What adapters change as rows are read; `None` where they leave the tensor alone.
+    pub(crate) merged: Option<Merged<'a>>,
 }
 
 /// Where a tensor's rows come from.
@@ -38,10 +41,19 @@ impl<'a> TensorView<'a> {
         self.name
     }
 
-    /// How elements are stored.
+    /// How elements are stored; F32 where adapters change them ([`crate::Checkpoint::add_lora`]).
     #[must_use]
     pub fn dtype(&self) -> DType {
-        self.dtype
+        match self.merged {
+            Some(_) => DType::F32,
+            None => self.dtype,
+        }
+    }
+
+    /// How the base's elements are stored, where adapters change them; `None` where the tensor is as its file has it.
+    #[must_use]
+    pub fn merged_from(&self) -> Option<DType> {
+        self.merged.map(|_| self.dtype)
     }
 
     /// `[rows, columns]`, or `[length]`.
@@ -69,7 +81,7 @@ impl<'a> TensorView<'a> {
     #[must_use]
     pub fn row_bytes(&self) -> usize {
         // Checked when the tensor entered the checkpoint: the row is whole blocks and the product fits.
-        self.n_columns() / self.dtype.block_elements() * self.dtype.block_bytes()
+        self.n_columns() / self.dtype().block_elements() * self.dtype().block_bytes()
     }
 
     /// Bytes of the whole tensor.
@@ -80,7 +92,8 @@ impl<'a> TensorView<'a> {
 
     /// Rows as stored: row-major, little-endian, [`TensorView::row_bytes`] each. Query and key rows are
     /// half-split (rotate-half order) whatever the format. Borrowed where one file has these rows so; else made on demand,
-    /// these rows alone: from a file of another order, from several files, from the words of GPTQ and AWQ, for synthetic weights.
+    /// these rows alone: from a file of another order, from several files, from the words of GPTQ and AWQ, for synthetic weights,
+    /// where adapters change them.
     ///
     /// Columns are in the order that [`TensorView::column_order`] says.
     ///
@@ -89,6 +102,14 @@ impl<'a> TensorView<'a> {
     #[must_use]
     pub fn rows(&self, rows: Range<usize>) -> Cow<'a, [u8]> {
         self.assert_holds(&rows);
+        if self.merged.is_some() {
+            let mut floats = Vec::new();
+            self.rows_f32(rows, &mut floats);
+            return floats
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
+        }
         match self.rows {
             Rows::Mapped(mapped) => match self.shape {
                 [_, _] => mapped.get(rows),
@@ -120,7 +141,8 @@ impl<'a> TensorView<'a> {
     #[must_use]
     pub fn column_order(&self) -> Option<&'a [u32]> {
         match self.rows {
-            Rows::Packed(packed) if self.dtype == DType::Int4 => packed.column_order(),
+            // Merged rows are in the model's own order.
+            Rows::Packed(packed) if self.dtype() == DType::Int4 => packed.column_order(),
             _ => None,
         }
     }
@@ -131,6 +153,14 @@ impl<'a> TensorView<'a> {
     /// # Panics
     /// Where `rows` leaves `0..n_rows`.
     pub fn rows_f32(&self, rows: Range<usize>, out: &mut Vec<f32>) {
+        if let Some(merged) = self.merged {
+            let base = Self {
+                merged: None,
+                ..*self
+            };
+            base.rows_f32(rows.clone(), out);
+            return merged.apply(rows, self.n_columns(), out);
+        }
         if let (Rows::Packed(packed), DType::F32) = (self.rows, self.dtype) {
             self.assert_holds(&rows);
             return packed.floats(rows, out);

@@ -92,11 +92,42 @@ impl Fields {
     ) -> Error {
         Error::Field {
             origin: self.path.display().to_string(),
-            field: format!("{}{key}", self.prefix),
+            field: format!("{}{}", self.prefix, plain(key)),
             expected: expected.into(),
             found: found.into(),
             advice: ADVICE,
         }
+    }
+
+    /// An error about a key whose value is right in itself and not supported, with what to do instead.
+    pub(super) fn fault_advised(&self, key: &str, expected: &str, advice: &'static str) -> Error {
+        Error::Field {
+            origin: self.path.display().to_string(),
+            field: format!("{}{}", self.prefix, plain(key)),
+            expected: expected.to_owned(),
+            found: shown(self.get(key)),
+            advice,
+        }
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.object.keys().map(String::as_str)
+    }
+
+    /// Whether a value is absent, or a list or an object of nothing, or false.
+    pub(super) fn is_empty(&self, key: &str) -> bool {
+        match self.get(key) {
+            None | Some(Value::Bool(false)) => true,
+            Some(Value::Array(list)) => list.is_empty(),
+            Some(Value::Object(object)) => object.is_empty(),
+            Some(_) => false,
+        }
+    }
+
+    /// A list of strings; `None` where the value is none.
+    pub(super) fn texts(&self, key: &str) -> Option<Vec<String>> {
+        let list = self.get(key)?.as_array()?.iter();
+        list.map(|text| Some(text.as_str()?.to_owned())).collect()
     }
 
     pub(super) fn number(&self, key: &str) -> Result<Option<f64>, Error> {
@@ -152,6 +183,15 @@ impl Fields {
             })),
             Some(_) => Err(self.fault(key, "an object or null")),
         }
+    }
+}
+
+/// A key in a message: as it is where it is a word, since some objects have a file's own names for keys.
+fn plain(key: &str) -> String {
+    let is_word = key.len() <= 80 && key.bytes().all(|byte| byte.is_ascii_graphic());
+    match is_word {
+        true => key.to_owned(),
+        false => Excerpt(key).to_string(),
     }
 }
 

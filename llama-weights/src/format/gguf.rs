@@ -67,6 +67,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, Error> {
         warnings,
         files,
         tensors,
+        adapters: Vec::new(),
     })
 }
 

@@ -68,6 +68,7 @@ pub(super) fn open(directory: &Path, container: Container) -> Result<Checkpoint,
         warnings,
         files,
         tensors,
+        adapters: Vec::new(),
     })
 }
 

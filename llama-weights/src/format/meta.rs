@@ -52,6 +52,7 @@ pub(super) fn open(directory: &Path) -> Result<Checkpoint, Error> {
         warnings,
         files,
         tensors,
+        adapters: Vec::new(),
     })
 }
 

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// ROBUSTNESS: refused within 2 s of the last byte read, and no allocation above 64 MiB.
-const TIME_LIMIT: Duration = Duration::from_secs(2);
-const ALLOCATION_LIMIT: u64 = 64 << 20;
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const ALLOCATION_LIMIT: u64 = 64 << 20;
 
 /// One tensor to be written.
 #[derive(Clone)]
@@ -156,7 +156,7 @@ impl Directory {
         opened.warnings().iter().map(|w| self.clean(w)).collect()
     }
 
-    fn clean(&self, message: &str) -> String {
+    pub(crate) fn clean(&self, message: &str) -> String {
         assert!(!message.contains(char::is_control), "{message:?}");
         let message = message.replace(&self.path().display().to_string(), "DIR");
         // Windows joins with the other slash.
@@ -213,7 +213,7 @@ fn good_index() -> Value {
 }
 
 /// Sets keys; the string "(absent)" removes one.
-fn merge(object: &mut Value, changes: Value) {
+pub(crate) fn merge(object: &mut Value, changes: Value) {
     let (Value::Object(object), Value::Object(changes)) = (object, changes) else {
         panic!("two objects");
     };

@@ -7,6 +7,7 @@ mod directory;
 mod fixture;
 mod generation_config;
 mod index;
+mod lora;
 mod mutation;
 mod packed;
 mod safetensors;

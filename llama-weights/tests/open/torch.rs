@@ -5,4 +5,4 @@ mod bin;
 mod meta;
 mod mutation;
 mod pickle;
-mod written;
+pub(crate) mod written;
