@@ -13,6 +13,8 @@ use crate::holding::stored_as;
 
 /// Elements that are converted at once: 256 KiB as f32.
 const ELEMENTS_AT_ONCE: usize = 64 << 10;
+/// As many where LoRA adapters change them: each call reads a factor of theirs whole.
+const MERGED_AT_ONCE: usize = 512 << 10;
 
 /// Memory for what is between file and GPU, kept from one call to the next.
 #[derive(Default)]
@@ -42,7 +44,11 @@ impl Converter {
             stage.put(first, step, &self.blocks);
             return true;
         }
-        let at_once = (ELEMENTS_AT_ONCE / stage.columns()).max(1);
+        let elements = match view.merged_from() {
+            Some(_) => MERGED_AT_ONCE,
+            None => ELEMENTS_AT_ONCE,
+        };
+        let at_once = (elements / stage.columns()).max(1);
         for start in rows.clone().step_by(at_once) {
             let some = start..rows.end.min(start + at_once);
             let Some(bytes) = self.convert(view, some, format) else {

@@ -57,10 +57,28 @@ pub enum HeldReason {
     /// The file stores weights of the matrix in this type, beside others of another type that kernels join with them: they were
     /// converted.
     Stored(DType),
+    /// LoRA adapters change weights that the file stores in this type: quantized anew, they would lose most of the change. The
+    /// matrix's other rows are held as they would be.
+    Adapted(DType),
     /// A weight is too large for f16 (65,504), or a block's scale is.
     BeyondRange,
     /// The tensors that the matrix joins have their columns in different orders, as no act-order of GPTQ leaves those of one input.
     ColumnOrders,
+}
+
+impl HeldOtherwise {
+    /// Of a matrix whose first rows are held in `first`, as all are, but where adapters change some.
+    pub(crate) fn new(matrix: String, first: WeightFormat, reason: HeldReason) -> Self {
+        let format = match reason {
+            HeldReason::Adapted(_) => WeightFormat::F16,
+            _ => first,
+        };
+        Self {
+            matrix,
+            format,
+            reason,
+        }
+    }
 }
 
 impl std::fmt::Display for HeldOtherwise {
@@ -75,6 +93,10 @@ impl std::fmt::Display for HeldOtherwise {
             HeldReason::Stored(dtype) => write!(
                 f,
                 "{matrix} is held in {format}: the file stores what kernels join in {dtype} and another type"
+            ),
+            HeldReason::Adapted(dtype) => write!(
+                f,
+                "{matrix} is held in {format} where LoRA adapters change it: quantized to {dtype} anew it would lose most of that"
             ),
             HeldReason::BeyondRange => write!(
                 f,
@@ -158,6 +180,20 @@ pub(crate) fn hold(
         }
     }
     (sections, None)
+}
+
+/// Why a matrix is held otherwise: for what [`hold`] found, or because adapters change tensors of it that the file stores as `changed`.
+pub(crate) fn reason(
+    choice: WeightChoice,
+    found: Option<HeldReason>,
+    changed: &[DType],
+) -> Option<HeldReason> {
+    let quantized = changed.iter().find(|dtype| dtype.is_quantized());
+    match (choice, quantized, found) {
+        (_, _, Some(HeldReason::RowLength(_))) => found,
+        (WeightChoice::Auto, Some(dtype), _) => Some(HeldReason::Adapted(*dtype)),
+        _ => found,
+    }
 }
 
 /// The formats of blocks, the smallest first.

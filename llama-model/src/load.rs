@@ -18,7 +18,7 @@ use llama_weights::{Checkpoint, LayerPart, TensorRole, TensorView};
 use crate::Error;
 use crate::columns::{self, Orders};
 use crate::convert::Converter;
-use crate::holding::{HeldOtherwise, HeldReason, WeightChoice, hold};
+use crate::holding::{HeldOtherwise, HeldReason, WeightChoice, hold, reason};
 use crate::matrices::{self, MatrixPlan, Rows};
 use crate::memory::matrix_bytes;
 use crate::model::{HeadWeights, LayerWeights, Loaded, Progress, StageWeights};
@@ -147,7 +147,9 @@ impl<'a> Loader<'a> {
             .map(|role| self.view(role))
             .collect::<Result<_, _>>()?;
         let held = hold(choice, &stored, plan.columns);
-        let (sections, reason, order) = columns::in_one_order(held, views);
+        let changed: Vec<_> = views.iter().filter_map(TensorView::merged_from).collect();
+        let (sections, found, order) = columns::in_one_order(held, views);
+        let reason = reason(choice, found, &changed);
         let (matrix, host) = self.place(index, &plan, &sections)?;
         Ok(Held {
             plan,
@@ -492,14 +494,10 @@ impl Tally {
             let bytes = matrix_bytes(format, piece.rows(), plan.columns);
             self.bytes_held.push((format, bytes));
         }
-        // What is held otherwise is held in one format.
+        // What is held otherwise is held in one format, but for what adapters change.
         let format = matrix.format_at(0).unwrap_or(WeightFormat::F16);
         self.held_otherwise
-            .extend(reason.map(|reason| HeldOtherwise {
-                matrix: plan.name.clone(),
-                format,
-                reason,
-            }));
+            .extend(reason.map(|reason| HeldOtherwise::new(plan.name.clone(), format, reason)));
     }
 
     fn loaded(self) -> Loaded {

@@ -9,7 +9,7 @@ use llama_kernels::{KvFormat, Section, WeightFormat, padded};
 use llama_weights::{Checkpoint, DType, Hyperparameters, TensorRole, TensorView};
 
 use crate::columns::{self, Ordered};
-use crate::holding::{HeldOtherwise, KvChoice, WeightChoice, hold};
+use crate::holding::{HeldOtherwise, KvChoice, WeightChoice, hold, reason};
 use crate::matrices::{self, LayerPlan, MatrixPlan, Rows};
 use crate::placement::{Share, Span, spans};
 use crate::scratch::ScratchShape;
@@ -130,6 +130,12 @@ impl<'a> Stored<'a> {
                 .map_or(DType::F32, |view| view.dtype()),
         }
     }
+
+    /// What the file stores those parts of a matrix in that LoRA adapters change.
+    pub(crate) fn changed(self, matrix: &MatrixPlan) -> Vec<DType> {
+        let views = self.views(matrix).into_iter();
+        views.filter_map(|view| view.merged_from()).collect()
+    }
 }
 
 /// Where the memory of [`memory_plan`] is, if the layers are shared so, and what sharing adds: the output has a copy of tied
@@ -179,15 +185,13 @@ impl MatrixSize {
     ) -> Self {
         let Ok(parts) = plan.stored(|role| Ok::<_, Infallible>(stored.dtype(role)));
         let held = hold(weights, &parts, plan.columns);
-        let (sections, reason, order) = columns::in_one_order(held, stored.views(&plan));
+        let (sections, found, order) = columns::in_one_order(held, stored.views(&plan));
+        let reason = reason(weights, found, &stored.changed(&plan));
         let bytes = |section: &Section| matrix_bytes(section.format, section.rows, plan.columns);
         let stages = (sections.iter()).map(|section| stream::stage_bytes(section, plan.columns));
         let format = sections.first().map(|first| first.format);
-        otherwise.extend(reason.map(|reason| HeldOtherwise {
-            matrix: plan.name,
-            format: format.unwrap_or(WeightFormat::F16),
-            reason,
-        }));
+        let format = format.unwrap_or(WeightFormat::F16);
+        otherwise.extend(reason.map(|reason| HeldOtherwise::new(plan.name, format, reason)));
         Self {
             bytes: sections.iter().map(bytes).fold(0, u64::saturating_add),
             stage_bytes: stages.max().unwrap_or(0),
