@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 use crate::devices::Adapter;
 use crate::engine::milliseconds;
 use crate::interrupt::{Signal, Watch};
+use crate::lora::InUse;
 use crate::sampling::Sampling;
 
 /// What came of a prompt.
@@ -64,6 +65,8 @@ pub(crate) struct AnswerJson<'a> {
     pub(crate) seed: u64,
     pub(crate) timings: Timings,
     pub(crate) adapter: &'a Adapter,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lora: Vec<InUse>,
 }
 
 impl Serialize for Finish {

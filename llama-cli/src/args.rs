@@ -6,6 +6,7 @@
 mod bench;
 mod device;
 mod hub;
+mod lora;
 mod prompt;
 mod sampling;
 mod shape;
@@ -14,6 +15,7 @@ mod values;
 pub(crate) use bench::BenchArgs;
 pub(crate) use device::{AdapterArgs, DeviceArgs, Dtype, KvDtype, MemoryArgs, NamedAdapters};
 pub(crate) use hub::{ModelsAction, ModelsArgs, PullArgs, RemoveArgs};
+pub(crate) use lora::{Lora, LoraArgs};
 pub(crate) use prompt::PromptArgs;
 pub(crate) use sampling::SamplingArgs;
 pub(crate) use shape::Shape;
@@ -117,6 +119,8 @@ pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     #[command(flatten)]
+    pub(crate) lora: LoraArgs,
+    #[command(flatten)]
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
@@ -131,6 +135,8 @@ pub(crate) struct ChatArgs {
     pub(crate) system: Option<String>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) lora: LoraArgs,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
@@ -148,6 +154,8 @@ pub(crate) struct ScoreArgs {
     pub(crate) logits: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) lora: LoraArgs,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
@@ -219,6 +227,8 @@ pub(crate) struct InspectArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     #[command(flatten)]
+    pub(crate) lora: LoraArgs,
+    #[command(flatten)]
     pub(crate) named: NamedAdapters,
     #[command(flatten)]
     pub(crate) memory: MemoryArgs,
@@ -288,7 +298,7 @@ pub(crate) fn command() -> clap::Command {
 }
 
 /// An empty variable counts as unset, and LLAMA_TEMPERATURE answers where LLAMA_TEMP does not,
-/// since the flag has both names. A variable does not count beside a flag that its own flag excludes.
+/// since the flag has both names. LLAMA_LORA may hold several values. A variable does not count beside a flag that its own flag excludes.
 fn obey_environment(
     command: clap::Command,
     args: &[OsString],
@@ -296,8 +306,12 @@ fn obey_environment(
 ) -> clap::Command {
     let excluded = excluded(&command, args);
     let is_set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
+    let names_lora = (args.iter().filter_map(|arg| arg.to_str()))
+        .any(|arg| arg == "--lora" || arg.starts_with("--lora="));
     let obey = |arg: Arg| match arg.get_env().and_then(|name| name.to_str()) {
         Some(_) if excluded.contains(arg.get_id()) => arg.env(Resettable::<OsStr>::Reset),
+        // Of the variable alone: a path on the command line may have commas.
+        Some("LLAMA_LORA") if is_set("LLAMA_LORA") && !names_lora => arg.value_delimiter(','),
         Some("LLAMA_TEMP") if !is_set("LLAMA_TEMP") && is_set("LLAMA_TEMPERATURE") => {
             arg.env("LLAMA_TEMPERATURE")
         }

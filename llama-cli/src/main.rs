@@ -17,6 +17,7 @@ mod hub;
 mod interrupt;
 mod lines;
 mod logits_file;
+mod lora;
 mod memory;
 mod notice;
 mod opening;

@@ -9,10 +9,11 @@ use llama_tokenizer::Tokenizer;
 use llama_weights::{Checkpoint, Vocabulary};
 use tempfile::TempDir;
 
-use crate::args::{ModelArgs, TemplateFormat};
+use crate::args::{Lora, LoraArgs, ModelArgs, TemplateFormat};
 use crate::demo;
 use crate::failure::usage;
 use crate::hub;
+use crate::lora;
 use crate::notice::Notices;
 use crate::vocabulary;
 
@@ -80,14 +81,20 @@ impl Source {
         }
     }
 
-    /// The weights, mapped and checked, with what is odd about them on stderr.
-    pub(crate) fn checkpoint(&self, notices: Notices) -> Result<Opened> {
-        let (checkpoint, directory) = match self.path() {
+    /// The weights, mapped and checked, with the adapters on top; what is odd about them is on stderr.
+    pub(crate) fn checkpoint(&self, adapters: &LoraArgs, notices: Notices) -> Result<Opened> {
+        let (mut checkpoint, directory) = match self.path() {
             None => demo::checkpoint()?,
             Some(path) => (Checkpoint::open(path)?, None),
         };
         for warning in checkpoint.warnings() {
             notices.warn(warning);
+        }
+        for Lora { place, scale } in &adapters.lora {
+            let resolved = hub::resolve(place, notices)?;
+            let directory = resolved.map_or_else(|| place.clone(), |resolved| resolved.path);
+            let adapter = checkpoint.add_lora(&directory, *scale)?;
+            notices.detail(format_args!("lora: {}", lora::Described::from(adapter)));
         }
         Ok(Opened {
             checkpoint,

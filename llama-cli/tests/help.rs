@@ -50,6 +50,7 @@ fn help_names_every_command() {
 fn every_common_and_sampling_flag_has_its_variable() {
     let flags = [
         "model",
+        "lora",
         "adapter",
         "ctx-size",
         "dtype",

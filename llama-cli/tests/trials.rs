@@ -11,6 +11,8 @@ mod dialogues;
 mod formats;
 #[path = "trials/layers.rs"]
 mod layers;
+#[path = "trials/lora.rs"]
+mod lora;
 mod program;
 #[path = "trials/reference.rs"]
 mod reference;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     trials.extend(dialogues::trials());
     trials.extend(formats::trials());
     trials.extend(layers::trials());
+    trials.extend(lora::trials());
     trials.extend(reference::trials());
     #[cfg(unix)]
     trials.extend(signals::trials());

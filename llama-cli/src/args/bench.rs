@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use clap::Args;
 
 use super::shape::Shape;
-use super::{DeviceArgs, ModelArgs, OutputArgs};
+use super::{DeviceArgs, LoraArgs, ModelArgs, OutputArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
@@ -22,7 +22,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", default_value = "5")]
     pub(crate) reps: NonZeroUsize,
     /// Make weights on the device, with no file: 7b, 13b, 70b, 110m, tiny, or hidden,layers,heads,kv,ffn,vocab
-    #[arg(long, value_name = "SHAPE", conflicts_with = "model")]
+    #[arg(long, value_name = "SHAPE", conflicts_with_all = ["model", "lora"])]
     pub(crate) synthetic: Option<Shape>,
     /// Also the time of every kernel, by timestamps around each dispatch
     #[arg(long)]
@@ -32,6 +32,8 @@ pub(crate) struct BenchArgs {
     pub(crate) csv: bool,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) lora: LoraArgs,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     #[command(flatten)]

@@ -11,6 +11,7 @@ use crate::chat::conversation::Conversation;
 use crate::devices::Adapter;
 use crate::engine::{self, Engine};
 use crate::interrupt::Interrupts;
+use crate::lora::{self, InUse};
 use crate::notice::Notices;
 use crate::opening::Opening;
 use crate::output::Output;
@@ -38,7 +39,7 @@ impl Partner {
     /// Opens the model's files.
     pub(crate) fn new(args: ChatArgs, notices: Notices) -> Result<Self> {
         let source = Source::new(args.model, notices)?;
-        let checkpoint = source.checkpoint(notices)?;
+        let checkpoint = source.checkpoint(&args.lora, notices)?;
         let opening = Some(Opening::begin(&args.device.adapter)?);
         let tokenizer = source.tokenizer()?;
         prompt::same_vocabulary(&tokenizer, &checkpoint)?;
@@ -94,6 +95,10 @@ impl Partner {
             .as_ref()
             .map(|engine| &engine.adapter)
             .ok_or_else(not_started)
+    }
+
+    pub(crate) fn lora(&self) -> Vec<InUse> {
+        lora::in_use(&self.checkpoint)
     }
 
     /// Exactly what `template` gives for these messages.

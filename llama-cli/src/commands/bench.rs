@@ -7,7 +7,7 @@ use llama_kernels::Peaks;
 use llama_model::{KvChoice, Model, Placement, SessionOptions, Stored};
 use llama_weights::{DType, Hyperparameters};
 
-use crate::args::{BenchArgs, ModelArgs, Shape};
+use crate::args::{BenchArgs, LoraArgs, ModelArgs, Shape};
 use crate::bench::{Bench, Cost, KernelTimes, Kind, Limits, Report, Row, Test};
 use crate::devices::Devices;
 use crate::engine::{self, milliseconds};
@@ -29,7 +29,10 @@ const PROFILED_TOKENS: usize = 8;
 /// What is measured.
 enum Subject {
     Synthetic(Shape),
-    Opened { checkpoint: Opened, name: String },
+    Opened {
+        checkpoint: Box<Opened>,
+        name: String,
+    },
 }
 
 pub(crate) fn run(args: BenchArgs, interrupts: &Interrupts) -> Result<()> {
@@ -40,7 +43,7 @@ pub(crate) fn run(args: BenchArgs, interrupts: &Interrupts) -> Result<()> {
             "--prompt 0 and --gen 0 leave nothing to measure: expected at least one of them above 0"
         ));
     }
-    let subject = Subject::new(args.synthetic, args.model, notices)?;
+    let subject = Subject::new(args.synthetic, args.model, &args.lora, notices)?;
     let h = subject.hyperparameters();
     let limit = engine::context_size(args.device.memory.ctx_size.map(Into::into), h, notices);
     let context = positions(&tests, limit)?;
@@ -162,13 +165,18 @@ fn cost(model: &Model, kv: KvChoice, test: Test) -> Cost {
 }
 
 impl Subject {
-    fn new(synthetic: Option<Shape>, args: ModelArgs, notices: Notices) -> Result<Self> {
+    fn new(
+        synthetic: Option<Shape>,
+        args: ModelArgs,
+        lora: &LoraArgs,
+        notices: Notices,
+    ) -> Result<Self> {
         if let Some(shape) = synthetic {
             return Ok(Self::Synthetic(shape));
         }
         let source = Source::new(args, notices)?;
         Ok(Self::Opened {
-            checkpoint: source.checkpoint(notices)?,
+            checkpoint: Box::new(source.checkpoint(lora, notices)?),
             name: source.name(),
         })
     }

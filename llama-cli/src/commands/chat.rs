@@ -59,6 +59,7 @@ fn answer_once(args: ChatArgs, interrupts: &Interrupts) -> Result<()> {
         seed: partner.seed(),
         timings: answer.timings,
         adapter: partner.adapter()?,
+        lora: partner.lora(),
     })
 }
 

@@ -10,6 +10,7 @@ use crate::args::GenerateArgs;
 use crate::engine::{self, Engine};
 use crate::failure::usage;
 use crate::interrupt::{Interrupted, Interrupts};
+use crate::lora;
 use crate::notice::Notices;
 use crate::opening::Opening;
 use crate::output::Output;
@@ -23,7 +24,7 @@ pub(crate) fn run(args: GenerateArgs, interrupts: &Interrupts) -> Result<()> {
     let prompt = Prompt::read(args.prompt, notices)?;
     let source = Source::new(args.model, notices)?;
     let mut startup = Startup::new();
-    let checkpoint = source.checkpoint(notices)?;
+    let checkpoint = source.checkpoint(&args.lora, notices)?;
     let h = checkpoint.hyperparameters();
     let mut sampling = Sampling::new(args.sampling, checkpoint.generation_config())?;
     startup.done("model");
@@ -93,6 +94,7 @@ pub(crate) fn run(args: GenerateArgs, interrupts: &Interrupts) -> Result<()> {
             seed: sampling.options.seed,
             timings: answer.timings,
             adapter: &engine.adapter,
+            lora: lora::in_use(&checkpoint),
         })?;
     }
     Ok(())

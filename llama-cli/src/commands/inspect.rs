@@ -4,13 +4,14 @@ mod plan;
 
 use anyhow::Result;
 use llama_model::{KvChoice, WeightChoice, memory_plan};
-use llama_weights::{Checkpoint, GenerationConfig, Hyperparameters, RopeScaling};
+use llama_weights::{Checkpoint, GenerationConfig, Hyperparameters, RopeScaling, TensorView};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args::InspectArgs;
 use crate::engine::{self, MOST_CONTEXT};
 use crate::failure::BadModel;
+use crate::lora::Described;
 use crate::notice::Notices;
 use crate::output::Output;
 use crate::size::gibibytes;
@@ -27,6 +28,8 @@ struct Report {
     /// Bytes of all tensors as the files store them.
     stored_bytes: u64,
     tensors: Vec<Tensor>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lora: Vec<Described>,
     memory: Vec<Memory>,
     plan: Plan,
     held_otherwise: Vec<Held>,
@@ -42,6 +45,9 @@ struct Tensor {
     dtype: String,
     shape: Vec<usize>,
     bytes: u64,
+    /// LoRA adapters change it; type and bytes are the file's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    adapted: bool,
 }
 
 /// GPU memory of the model and one session.
@@ -80,7 +86,7 @@ const DTYPES: [(&str, WeightChoice); 5] = [
 pub(crate) fn run(args: InspectArgs) -> Result<()> {
     let notices = Notices::new(&args.output);
     let source = Source::new(args.model.clone(), notices)?;
-    let mut report = Report::new(&*source.checkpoint(notices)?, &args, notices)?;
+    let mut report = Report::new(&*source.checkpoint(&args.lora, notices)?, &args, notices)?;
     if source == Source::Demo {
         // Its file lies inside the program.
         report.files.clear();
@@ -107,12 +113,9 @@ pub(crate) fn run(args: InspectArgs) -> Result<()> {
 impl Report {
     fn new(checkpoint: &Checkpoint, args: &InspectArgs, notices: Notices) -> Result<Self> {
         let h = checkpoint.hyperparameters();
-        let tensors = checkpoint.tensors().map(|(_, view)| Tensor {
-            name: view.name().to_owned(),
-            dtype: view.dtype().to_string(),
-            shape: view.shape().to_vec(),
-            bytes: view.n_bytes(),
-        });
+        let tensors: Vec<Tensor> = (checkpoint.tensors())
+            .map(|(_, view)| Tensor::from(view))
+            .collect();
         Ok(Self {
             plan: Plan::new(checkpoint, args, notices)?,
             format: checkpoint.format().to_string(),
@@ -123,8 +126,9 @@ impl Report {
             hyperparameters: hyperparameters(h),
             generation_config: checkpoint.generation_config().map(generation_config),
             parameters: h.parameter_count(),
-            stored_bytes: checkpoint.weight_bytes(),
-            tensors: tensors.collect(),
+            stored_bytes: tensors.iter().map(|tensor| tensor.bytes).sum(),
+            tensors,
+            lora: checkpoint.adapters().iter().map(Described::from).collect(),
             memory: memory(checkpoint),
             held_otherwise: held_otherwise(checkpoint),
             warnings: checkpoint.warnings().to_vec(),
@@ -147,10 +151,21 @@ impl Report {
         }
         output.line("\ntensors")?;
         for Tensor {
-            name, dtype, shape, ..
+            name,
+            dtype,
+            shape,
+            adapted,
+            ..
         } in &self.tensors
         {
-            output.line(&format!("  {name:<52} {dtype:<5} {shape:?}"))?;
+            let adapted = if *adapted { "  adapted" } else { "" };
+            output.line(&format!("  {name:<52} {dtype:<5} {shape:?}{adapted}"))?;
+        }
+        if !self.lora.is_empty() {
+            output.line("\nLoRA adapters")?;
+        }
+        for adapter in &self.lora {
+            output.line(&format!("  {adapter}"))?;
         }
         output.line("\nmemory on the GPU")?;
         output.line(&format!(
@@ -187,6 +202,21 @@ impl Report {
             }
         }
         Ok(())
+    }
+}
+
+impl From<TensorView<'_>> for Tensor {
+    fn from(view: TensorView<'_>) -> Self {
+        let dtype = view.merged_from().unwrap_or(view.dtype());
+        // Whole blocks, or it would not have been opened.
+        let row = dtype.row_bytes(view.n_columns()).unwrap_or_default();
+        Self {
+            name: view.name().to_owned(),
+            dtype: dtype.to_string(),
+            shape: view.shape().to_vec(),
+            bytes: view.n_rows() as u64 * row as u64,
+            adapted: view.merged_from().is_some(),
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn run(args: ScoreArgs, interrupts: &Interrupts) -> Result<()> {
     let notices = Notices::new(&args.output);
     let prompt = Prompt::read(args.prompt, notices)?;
     let source = Source::new(args.model, notices)?;
-    let checkpoint = source.checkpoint(notices)?;
+    let checkpoint = source.checkpoint(&args.lora, notices)?;
     let opening = Opening::begin(&args.device.adapter)?;
     let h = checkpoint.hyperparameters();
     let ids = match prompt {
