@@ -186,7 +186,7 @@ impl Checkpoint {
     pub(crate) fn stored_bytes(&self) -> u64 {
         let bytes = self.tensors.values().map(|stored| match &stored.place {
             Place::Packed(packed) => packed.file_bytes(),
-            _ => self.view(stored).n_bytes(),
+            _ => stored.view(&self.files).n_bytes(),
         });
         bytes.sum()
     }
