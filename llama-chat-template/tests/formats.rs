@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use llama_chat_template::{
-    ChatTemplate, ErrorKind, Message, RenderOptions, Role, Segment, SpecialTokens,
+    ChatTemplate, ErrorKind, Message, RenderOptions, Role, Segment, SpecialTokens, TemplateSource,
 };
 
 fn user(content: &str) -> Message {
@@ -327,4 +327,35 @@ fn a_template_is_shared_between_threads() {
     fn shared<T: Clone + Send + Sync + 'static>(_: &T) {}
     shared(&ChatTemplate::native());
     shared(&jinja("x"));
+}
+
+#[test]
+fn the_source_is_what_the_files_say() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let source = || TemplateSource::from_dir(directory.path());
+    let empty = source().expect("nothing is something");
+    assert_eq!(empty.template, None);
+    assert_eq!(empty.tokens, SpecialTokens::default());
+    let config = r#"{"chat_template": "a\u00fc{{ bos_token }}\n", "bos_token": "<s>", "pad_token": {"content": "<pad>"}}"#;
+    fs::write(directory.path().join("tokenizer_config.json"), config).expect("written");
+    let found = source().expect("good files");
+    assert_eq!(found.template.as_deref(), Some("aü{{ bos_token }}\n"));
+    assert_eq!(found.tokens.bos.as_deref(), Some("<s>"));
+    assert_eq!(
+        found.tokens.named,
+        [("pad_token".to_owned(), "<pad>".to_owned())]
+    );
+    assert_eq!(
+        TemplateSource::from_config_json(config, "test").expect("good"),
+        found
+    );
+    // It comes before the other, and is not compiled.
+    fs::write(directory.path().join("chat_template.jinja"), "{% broken").expect("written");
+    assert_eq!(
+        source().expect("good files").template.as_deref(),
+        Some("{% broken")
+    );
+    let broken = TemplateSource::from_config_json("[", "test").expect_err("no JSON");
+    let of_run = ChatTemplate::from_config_json("[", "test").expect_err("no JSON");
+    assert_eq!(broken.to_string(), of_run.to_string());
 }

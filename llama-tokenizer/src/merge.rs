@@ -58,6 +58,21 @@ pub(crate) fn engine(draft: &mut Draft, vocabulary: &Vocabulary) -> Result<BPE, 
     })
 }
 
+/// Whether a written list has every way to split a piece in two, as one has that was made from scores.
+pub(crate) fn are_all_splits(draft: &Draft, written: &[(String, String)]) -> bool {
+    let sorted = |merges: Result<Vec<(String, String)>, Error>| {
+        merges.ok().map(|mut merges| {
+            merges.sort();
+            merges
+        })
+    };
+    let origin = Origin(&draft.file);
+    Vocabulary::new(draft).is_ok_and(|vocabulary| {
+        let splits = sorted(split(origin, &draft.pieces, &vocabulary));
+        splits.is_some() && splits == sorted(check(origin, written.to_vec(), &vocabulary))
+    })
+}
+
 /// Every way to split a piece in two pieces is a merge; ordered by the score of the whole, then the
 /// longer left part first, then the longer right part. That is SentencePiece's order wherever scores
 /// differ, and for runs of one character whose scores all tie (Llama 2's spaces). Where pieces of

@@ -49,6 +49,19 @@ impl PieceKind {
             _ => return None,
         })
     }
+
+    /// The number that files use.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Normal => 1,
+            Self::Unknown => 2,
+            Self::Control => 3,
+            Self::UserDefined => 4,
+            Self::Unused => 5,
+            Self::Byte => 6,
+        }
+    }
 }
 
 /// The byte that a piece such as `<0x0A>` stands for; two upper-case digits.

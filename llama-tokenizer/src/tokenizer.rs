@@ -110,7 +110,7 @@ impl Tokenizer {
         })
     }
 
-    fn build(mut draft: Draft) -> Result<Self, Error> {
+    pub(crate) fn build(mut draft: Draft) -> Result<Self, Error> {
         check_special(&draft)?;
         draft.mark_control_pieces();
         let special = draft.special.clone();

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use llama_tokenizer::Tokenizer;
+use llama_tokenizer::{PieceList, Tokenizer};
 use serde_json::Value;
 
 /// Random texts for each comparison with plain `tokenizers`.
@@ -42,6 +42,17 @@ fn main() {
             format!("{name}_random_ids_alike_from_json_and_model"),
             &files,
             random_ids_agree,
+        ));
+    }
+    for name in ["llama2-vocabulary", "stories260K"] {
+        let files = [
+            format!("{name}/tokenizer.json"),
+            format!("{name}/tokenizer.model"),
+        ];
+        trials.push(trial(
+            format!("{name}_pieces_are_the_tokenizer"),
+            &files,
+            pieces_agree,
         ));
     }
     let directory = ["llama2-vocabulary".to_owned()];
@@ -255,4 +266,34 @@ fn directory_adds_bos(paths: &[PathBuf]) -> Result<(), Failed> {
     } else {
         Err(format!("{ids:?}").into())
     }
+}
+
+/// From the merges of the JSON and from the scores of the model alike: what is written into another file gives the same ids.
+fn pieces_agree(paths: &[PathBuf]) -> Result<(), Failed> {
+    let original = Tokenizer::from_model_file(&paths[1])?;
+    let of_model = {
+        let directory = tempfile::tempdir()?;
+        fs::copy(&paths[1], directory.path().join("tokenizer.model"))?;
+        PieceList::from_dir(directory.path())?
+    };
+    let of_json = PieceList::from_json_bytes(&fs::read(&paths[0])?, "tokenizer.json")?;
+    let texts = |list: &PieceList| -> Vec<_> {
+        let pieces = list.pieces.iter();
+        pieces
+            .map(|piece| (piece.text.clone(), piece.kind))
+            .collect()
+    };
+    if !of_json.is_exact || texts(&of_json) != texts(&of_model) {
+        return Err("the pieces differ".into());
+    }
+    for list in [of_model, of_json] {
+        let again =
+            Tokenizer::from_pieces_of(&list.origin, list.pieces, list.special, list.dummy_prefix)?;
+        for text in random_text::texts(20_261_126, RANDOM_TEXTS / 4) {
+            if again.encode(&text)? != original.encode(&text)? {
+                return Err(format!("{text:?}").into());
+            }
+        }
+    }
+    Ok(())
 }
