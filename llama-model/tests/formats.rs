@@ -2,6 +2,7 @@
 //! (`llama-weights/tests/golden/torch/generate.py`) and from GGUF (`golden/gguf/generate.py`) as from safetensors; and of GGUF's
 //! quantized types the logits of the weights as the `gguf` package dequantizes them. GPTQ and AWQ (`llama-weights/tests/golden/int4/generate.py`)
 //! give the logits of the weights as AutoGPTQ and AutoAWQ dequantize them.
+//! And the same from GGUF files that we write.
 
 mod adapter;
 mod logits;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use llama_model::llama_kernels::Gpu;
-use llama_model::llama_weights::Checkpoint;
+use llama_model::llama_weights::{Checkpoint, DType, GgufOptions, GgufWriter};
 use llama_model::{KvChoice, LoadOptions, Model, SessionOptions, WeightChoice, memory_plan};
 use safetensors::SafeTensors;
 
@@ -27,6 +28,7 @@ fn main() {
     let mut trials = torch();
     trials.extend(gguf());
     trials.extend(int4());
+    trials.extend(written());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
@@ -180,6 +182,96 @@ fn int4() -> Vec<Trial> {
         }));
     }
     trials
+}
+
+/// GGUF files that we write ourselves: f32 and f16 as the model that they were written from, quantized types as their values in f32.
+fn written() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for form in [
+        "mha-f32",
+        "mha-bf16",
+        "gqa-8-to-1-f16",
+        "biases",
+        "tied",
+        "head-dim-24",
+        "rope-linear",
+        "three-shards",
+    ] {
+        let source = golden("tests/golden/parity").join(form);
+        trials.push(adapter::trial(format!("written/{form}/f32"), move |gpu| {
+            let file = Written::new(&source, DType::F32)?;
+            let expected = logits(gpu, &source, WeightChoice::F32, &PROMPT)?;
+            expect_close(
+                &logits(gpu, file.path(), WeightChoice::F32, &PROMPT)?,
+                &expected,
+                1e-6,
+            )
+        }));
+        let source = golden("tests/golden/parity").join(form);
+        trials.push(adapter::trial(format!("written/{form}/f16"), move |gpu| {
+            let file = Written::new(&source, DType::F16)?;
+            let expected = logits(gpu, &source, WeightChoice::F16, &PROMPT)?;
+            expect_close(
+                &logits(gpu, file.path(), WeightChoice::F16, &PROMPT)?,
+                &expected,
+                1e-6,
+            )
+        }));
+    }
+    for (dtype, tolerance) in [
+        (DType::Q8_0, 2e-3),
+        (DType::Q4_0, 2e-3),
+        (DType::Q4K, 2e-3),
+        (DType::Q6K, 2e-3),
+    ] {
+        let source = golden("tests/golden/parity/mha-f32");
+        trials.push(adapter::trial(
+            format!("written/mha-f32/{dtype}"),
+            move |gpu| {
+                let file = Written::new(&source, dtype)?;
+                let values = Written::new(file.path(), DType::F32)?;
+                let expected = logits(gpu, values.path(), WeightChoice::F32, &PROMPT)?;
+                expect_close(
+                    &logits(gpu, file.path(), WeightChoice::Auto, &PROMPT)?,
+                    &expected,
+                    tolerance,
+                )
+            },
+        ));
+    }
+    trials
+}
+
+const PROMPT: [u32; 24] = {
+    let mut ids = [0; 24];
+    let mut at = 0;
+    while at < 24 {
+        ids[at] = 3 + at as u32 * 7 % 90;
+        at += 1;
+    }
+    ids
+};
+
+/// A GGUF file for as long as it is needed.
+struct Written(tempfile::NamedTempFile);
+
+impl Written {
+    fn new(source: &Path, dtype: DType) -> Result<Self, Failed> {
+        let checkpoint = Checkpoint::open(source)?;
+        let options = GgufOptions {
+            dtype,
+            vocabulary: None,
+            name: None,
+        };
+        let mut file = tempfile::NamedTempFile::new()?;
+        GgufWriter::new(&checkpoint, &options)?
+            .write(&mut file, &mut |_| ControlFlow::Continue(()))?;
+        Ok(Self(file))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
 }
 
 /// Two forms of one model make one trial for each way of holding the weights.

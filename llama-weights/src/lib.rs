@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 mod checkpoint;
+mod difference;
 mod dtype;
+mod encode;
 mod error;
 mod format;
 mod generation_config;
@@ -9,6 +11,7 @@ mod hyperparameters;
 mod lora;
 mod mapping;
 mod packed;
+mod parallel;
 mod pieces;
 pub mod quant;
 mod role;
@@ -17,10 +20,13 @@ mod tensor;
 mod values;
 
 pub use checkpoint::Checkpoint;
+pub use difference::Difference;
 pub use dtype::DType;
 pub use error::Error;
 pub use format::Format;
-pub use format::gguf::{GgufFault, Vocabulary, VocabularyPiece};
+pub use format::gguf::{
+    GgufFault, GgufOptions, GgufTensor, GgufWriteError, GgufWriter, Vocabulary, VocabularyPiece,
+};
 pub use format::peft::LoraFault;
 pub use format::pickle::PickleFault;
 pub use format::safetensors::HeaderFault;

@@ -97,7 +97,7 @@ impl Piece {
 
 impl RowOrder {
     /// The stored row that is handed out as `row`.
-    fn stored(self, row: usize) -> usize {
+    pub(crate) fn stored(self, row: usize) -> usize {
         match self {
             Self::HalfSplit => row,
             Self::Interleaved { head_dim } => {

@@ -56,11 +56,8 @@ impl TensorValues {
 
     fn add(&mut self, floats: &[f32]) {
         const INFINITY: u32 = f32::INFINITY.to_bits();
-        // The bits of magnitudes order as the magnitudes do: infinity is above all finite ones, NaN above infinity.
-        let magnitude = |x: &f32| x.to_bits() & 0x7fff_ffff;
-        let most = floats.iter().map(magnitude).max().unwrap_or(0);
-        if most < INFINITY {
-            self.largest = self.largest.max(f32::from_bits(most));
+        if let Some(largest) = largest(floats) {
+            self.largest = self.largest.max(largest);
             return;
         }
         for bits in floats.iter().map(magnitude) {
@@ -71,4 +68,15 @@ impl TensorValues {
             }
         }
     }
+}
+
+/// The largest magnitude, 0 where there is no value; `None` where one is NaN or infinite.
+pub(crate) fn largest(floats: &[f32]) -> Option<f32> {
+    let most = floats.iter().map(magnitude).max().unwrap_or(0);
+    Some(f32::from_bits(most)).filter(|most| most.is_finite())
+}
+
+/// Bits of magnitudes order as the magnitudes do: infinity is above all finite ones, NaN above infinity.
+fn magnitude(x: &f32) -> u32 {
+    x.to_bits() & 0x7fff_ffff
 }

@@ -101,15 +101,7 @@ impl Entries<'_> {
                 found: entry.shape,
             });
         }
-        let order = match role {
-            TensorRole::Layer {
-                part: LayerPart::Query | LayerPart::Key | LayerPart::QueryBias | LayerPart::KeyBias,
-                ..
-            } if naming.interleaved => RowOrder::Interleaved {
-                head_dim: h.head_dim,
-            },
-            _ => RowOrder::HalfSplit,
-        };
+        let order = row_order(role, h, naming.interleaved);
         // Elements of a vector are put in order one by one, which those of a block cannot be.
         let must_be_float = entry.shape.len() == 1 && order != RowOrder::HalfSplit;
         let dtype = match entry.dtype {
@@ -149,5 +141,18 @@ impl Entries<'_> {
                 Excerpt(first)
             ));
         }
+    }
+}
+
+/// The order of a tensor's rows in a format that has those of queries and keys interleaved, or has them half-split.
+pub(super) fn row_order(role: TensorRole, h: &Hyperparameters, interleaved: bool) -> RowOrder {
+    match role {
+        TensorRole::Layer {
+            part: LayerPart::Query | LayerPart::Key | LayerPart::QueryBias | LayerPart::KeyBias,
+            ..
+        } if interleaved => RowOrder::Interleaved {
+            head_dim: h.head_dim,
+        },
+        _ => RowOrder::HalfSplit,
     }
 }

@@ -11,6 +11,7 @@ mod metadata;
 mod names;
 mod split;
 mod vocabulary;
+mod write;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::{Checkpoint, Error};
 
 pub use fault::GgufFault;
 pub use vocabulary::{Vocabulary, VocabularyPiece};
+pub use write::{GgufOptions, GgufTensor, GgufWriteError, GgufWriter};
 
 pub(super) const MAGIC: &[u8] = b"GGUF";
 

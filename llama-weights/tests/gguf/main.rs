@@ -10,3 +10,4 @@ mod split;
 mod tensors;
 mod vocabulary;
 mod writer;
+mod written;

@@ -12,22 +12,22 @@ use crate::format::fields::Integers;
 use crate::hyperparameters::limit;
 use crate::{Error, Hyperparameters, LayerPart, RopeScaling, TensorRole};
 
-const ARCHITECTURE: &str = "general.architecture";
-const CONTEXT: &str = "llama.context_length";
-const HIDDEN: &str = "llama.embedding_length";
-const LAYERS: &str = "llama.block_count";
-const FFN: &str = "llama.feed_forward_length";
-const HEADS: &str = "llama.attention.head_count";
-const KV_HEADS: &str = "llama.attention.head_count_kv";
-const HEAD_DIM: &str = "llama.attention.key_length";
-const VALUE_DIM: &str = "llama.attention.value_length";
-const EPSILON: &str = "llama.attention.layer_norm_rms_epsilon";
-const ROTATED: &str = "llama.rope.dimension_count";
-const ROPE_BASE: &str = "llama.rope.freq_base";
-const SCALING: &str = "llama.rope.scaling.type";
-const FACTOR: &str = "llama.rope.scaling.factor";
+pub(super) const ARCHITECTURE: &str = "general.architecture";
+pub(super) const CONTEXT: &str = "llama.context_length";
+pub(super) const HIDDEN: &str = "llama.embedding_length";
+pub(super) const LAYERS: &str = "llama.block_count";
+pub(super) const FFN: &str = "llama.feed_forward_length";
+pub(super) const HEADS: &str = "llama.attention.head_count";
+pub(super) const KV_HEADS: &str = "llama.attention.head_count_kv";
+pub(super) const HEAD_DIM: &str = "llama.attention.key_length";
+pub(super) const VALUE_DIM: &str = "llama.attention.value_length";
+pub(super) const EPSILON: &str = "llama.attention.layer_norm_rms_epsilon";
+pub(super) const ROTATED: &str = "llama.rope.dimension_count";
+pub(super) const ROPE_BASE: &str = "llama.rope.freq_base";
+pub(super) const SCALING: &str = "llama.rope.scaling.type";
+pub(super) const FACTOR: &str = "llama.rope.scaling.factor";
 const OLD_FACTOR: &str = "llama.rope.scale_linear";
-const VOCABULARY: &str = "llama.vocab_size";
+pub(super) const VOCABULARY: &str = "llama.vocab_size";
 
 /// The hyperparameters of a file with these tensors.
 pub(super) fn read(

@@ -8,7 +8,7 @@ use crate::format::assign::Entry;
 use crate::pieces::Piece;
 
 /// Where the file does not say otherwise.
-const ALIGNMENT: u64 = 32;
+pub(super) const ALIGNMENT: u64 = 32;
 /// Largest alignment that is read; larger ones would be holes.
 const MOST_ALIGNMENT: u64 = 1 << 20;
 pub(super) const ALIGNMENT_KEY: &str = "general.alignment";
@@ -170,24 +170,33 @@ fn check_layout(tensors: &mut [Placed<'_>], data: u64, length: u64) -> Result<()
     }
 }
 
+/// The types that are read, with their numbers.
+const TYPES: [(u32, DType); 13] = [
+    (0, DType::F32),
+    (1, DType::F16),
+    (2, DType::Q4_0),
+    (3, DType::Q4_1),
+    (6, DType::Q5_0),
+    (7, DType::Q5_1),
+    (8, DType::Q8_0),
+    (10, DType::Q2K),
+    (11, DType::Q3K),
+    (12, DType::Q4K),
+    (13, DType::Q5K),
+    (14, DType::Q6K),
+    (30, DType::BF16),
+];
+
 /// The type of a number, or the name of one that is not read.
 fn dtype(number: u32) -> Result<DType, Option<&'static str>> {
-    Ok(match number {
-        0 => DType::F32,
-        1 => DType::F16,
-        2 => DType::Q4_0,
-        3 => DType::Q4_1,
-        6 => DType::Q5_0,
-        7 => DType::Q5_1,
-        8 => DType::Q8_0,
-        10 => DType::Q2K,
-        11 => DType::Q3K,
-        12 => DType::Q4K,
-        13 => DType::Q5K,
-        14 => DType::Q6K,
-        30 => DType::BF16,
-        _ => return Err(unread(number)),
-    })
+    let known = TYPES.iter().find(|(other, _)| *other == number);
+    known.map(|&(_, dtype)| dtype).ok_or_else(|| unread(number))
+}
+
+/// The number of a type.
+pub(super) fn number(dtype: DType) -> u32 {
+    let known = TYPES.iter().find(|(_, other)| *other == dtype);
+    known.map_or(0, |&(number, _)| number)
 }
 
 fn unread(number: u32) -> Option<&'static str> {

@@ -7,20 +7,21 @@ use crate::Error;
 use crate::error::Excerpt;
 use crate::format::fields::Integers;
 
-const MODEL: &str = "tokenizer.ggml.model";
-const PIECES: &str = "tokenizer.ggml.tokens";
-const SCORES: &str = "tokenizer.ggml.scores";
-const KINDS: &str = "tokenizer.ggml.token_type";
+pub(super) const MODEL: &str = "tokenizer.ggml.model";
+pub(super) const PIECES: &str = "tokenizer.ggml.tokens";
+pub(super) const SCORES: &str = "tokenizer.ggml.scores";
+pub(super) const KINDS: &str = "tokenizer.ggml.token_type";
 pub(super) const BOS: &str = "tokenizer.ggml.bos_token_id";
 pub(super) const EOS: &str = "tokenizer.ggml.eos_token_id";
-const EOT: &str = "tokenizer.ggml.eot_token_id";
-const UNK: &str = "tokenizer.ggml.unknown_token_id";
-const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
-const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
-const ADD_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
+pub(super) const EOT: &str = "tokenizer.ggml.eot_token_id";
+pub(super) const UNK: &str = "tokenizer.ggml.unknown_token_id";
+pub(super) const PAD: &str = "tokenizer.ggml.padding_token_id";
+pub(super) const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
+pub(super) const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
+pub(super) const ADD_PREFIX: &str = "tokenizer.ggml.add_space_prefix";
 const COLLAPSE: &str = "tokenizer.ggml.remove_extra_whitespaces";
 const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
-const TEMPLATE: &str = "tokenizer.chat_template";
+pub(super) const TEMPLATE: &str = "tokenizer.chat_template";
 /// Four times the largest vocabulary in use; a piece takes 40 bytes of memory and may take 8 of the file.
 const MOST_PIECES: usize = 1 << 20;
 
@@ -38,6 +39,8 @@ pub struct Vocabulary {
     pub eos: Option<u32>,
     /// Stands in for text without a piece.
     pub unk: Option<u32>,
+    /// Fills up a batch; Llama 2 has none.
+    pub pad: Option<u32>,
     /// Whether `bos` goes in front of a text.
     pub add_bos: bool,
     /// Whether `eos` goes behind a text.
@@ -69,6 +72,36 @@ impl Vocabulary {
     /// SentencePiece's kind, [`Error::SeveralModels`] for a directory of several files.
     pub fn open(path: &Path) -> Result<Option<Self>, Error> {
         crate::format::vocabulary(path)
+    }
+
+    /// A vocabulary from elsewhere, to be written: `origin` names it in messages. There are no special ids and no template; `add_bos` and
+    /// `add_space_prefix` are as Llama has them.
+    #[must_use]
+    pub fn new(origin: impl Into<String>, pieces: Vec<VocabularyPiece>) -> Self {
+        Self {
+            origin: origin.into(),
+            pieces,
+            bos: None,
+            eos: None,
+            unk: None,
+            pad: None,
+            add_bos: true,
+            add_eos: false,
+            add_space_prefix: true,
+            chat_template: None,
+        }
+    }
+}
+
+impl VocabularyPiece {
+    /// A piece from elsewhere, as the fields say.
+    #[must_use]
+    pub fn new(text: impl Into<String>, score: f32, kind: u8) -> Self {
+        Self {
+            text: text.into(),
+            score,
+            kind,
+        }
     }
 }
 
@@ -110,6 +143,7 @@ pub(super) fn read(metadata: &Metadata<'_>) -> Result<Option<Vocabulary>, Error>
         bos: special(BOS, 1)?,
         eos: special(EOS, 2)?,
         unk: special(UNK, 0)?,
+        pad: id(metadata, PAD, n)?,
         add_bos: metadata.flag(ADD_BOS)?.unwrap_or(true),
         add_eos: metadata.flag(ADD_EOS)?.unwrap_or(false),
         add_space_prefix: metadata.flag(ADD_PREFIX)?.unwrap_or(true),
