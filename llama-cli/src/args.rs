@@ -8,6 +8,7 @@ mod device;
 mod hub;
 mod lora;
 mod prompt;
+mod quantize;
 mod sampling;
 mod shape;
 mod values;
@@ -17,6 +18,7 @@ pub(crate) use device::{AdapterArgs, DeviceArgs, Dtype, KvDtype, MemoryArgs, Nam
 pub(crate) use hub::{ModelsAction, ModelsArgs, PullArgs, RemoveArgs};
 pub(crate) use lora::{Lora, LoraArgs};
 pub(crate) use prompt::PromptArgs;
+pub(crate) use quantize::QuantizeArgs;
 pub(crate) use sampling::SamplingArgs;
 pub(crate) use shape::Shape;
 pub(crate) use values::parse_ids;
@@ -87,6 +89,15 @@ pub(crate) enum Command {
     /// Opens the checkpoint as a run would, with the same errors, but needs no adapter and no tokenizer. Says what would lie where
     /// with the flags of a run: how the named adapters share the layers, and what of them stays in host memory.
     Inspect(InspectArgs),
+    /// Write a model as one GGUF file, in fewer bits.
+    ///
+    /// Reads whatever --model of the other commands takes and writes GGUF version 3, which llama.cpp and its kin read too, with the vocabulary and the
+    /// chat template in it. Norms and biases stay f32. With q4_k the output matrix (the embedding, where it is both) is q6_k. Where rows are no multiple of
+    /// 256, q5_0 stands in for q4_k and q8_0 for q6_k; where they are no multiple of 32, f16 for any; a matrix with a weight beyond 65504 is f32.
+    ///
+    /// OUT gets its name when it is whole; before that it lies beside as OUT.partial, which goes when the run is stopped or fails. Where a run was killed,
+    /// the next one begins that file anew. An OUT that exists is never touched without --force.
+    Quantize(QuantizeArgs),
     /// Fetch a model from the Hugging Face Hub.
     ///
     /// Fetches what a run needs into the Hub's cache, which Hugging Face's own programs use too, and prints the directory.

@@ -11,6 +11,7 @@ pub(crate) mod inspect;
 pub(crate) mod man;
 pub(crate) mod models;
 pub(crate) mod pull;
+pub(crate) mod quantize;
 pub(crate) mod score;
 pub(crate) mod template;
 pub(crate) mod tokenize;

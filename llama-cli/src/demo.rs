@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 
 use anyhow::Result;
-use llama_chat_template::ChatTemplate;
-use llama_tokenizer::Tokenizer;
+use llama_chat_template::{ChatTemplate, TemplateSource};
+use llama_tokenizer::{PieceList, Tokenizer};
 use llama_weights::Checkpoint;
 use tempfile::TempDir;
 
@@ -57,4 +57,12 @@ pub(crate) fn template() -> Result<ChatTemplate, llama_chat_template::Error> {
 
 pub(crate) fn jinja_template() -> Result<Option<ChatTemplate>, llama_chat_template::Error> {
     ChatTemplate::jinja_from_config_json(TOKENIZER_CONFIG, ORIGIN)
+}
+
+pub(crate) fn pieces() -> Result<PieceList, llama_tokenizer::Error> {
+    PieceList::from_json_bytes(TOKENIZER, ORIGIN)
+}
+
+pub(crate) fn template_source() -> Result<TemplateSource, llama_chat_template::Error> {
+    TemplateSource::from_config_json(TOKENIZER_CONFIG, ORIGIN)
 }

@@ -19,6 +19,7 @@ mod lines;
 mod logits_file;
 mod lora;
 mod memory;
+mod new_file;
 mod notice;
 mod opening;
 mod output;
@@ -61,6 +62,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Detokenize(args) => commands::detokenize::run(args),
         Command::Template(args) => commands::template::run(args),
         Command::Inspect(args) => commands::inspect::run(args),
+        Command::Quantize(args) => commands::quantize::run(args, &interrupts),
         Command::Pull(args) => commands::pull::run(args),
         Command::Models(args) => commands::models::run(args),
         Command::Doctor(args) => commands::doctor::run(args),

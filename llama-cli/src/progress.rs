@@ -15,8 +15,13 @@ pub(crate) struct Bar(ProgressBar);
 impl Bar {
     /// Of bytes.
     pub(crate) fn loading(notices: Notices, total: u64) -> Self {
-        let template = "loading {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta}";
-        Self::new(notices, Some(total), template, "")
+        Self::of_bytes(notices, "loading", total)
+    }
+
+    /// Of bytes to which something is done.
+    pub(crate) fn of_bytes(notices: Notices, what: &str, total: u64) -> Self {
+        let template = "{msg} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta}";
+        Self::new(notices, Some(total), template, what)
     }
 
     /// Of runs of something.

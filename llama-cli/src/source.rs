@@ -4,8 +4,8 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use llama_chat_template::ChatTemplate;
-use llama_tokenizer::Tokenizer;
+use llama_chat_template::{ChatTemplate, TemplateSource};
+use llama_tokenizer::{PieceList, Tokenizer};
 use llama_weights::{Checkpoint, Vocabulary};
 use tempfile::TempDir;
 
@@ -59,6 +59,14 @@ impl Source {
             },
             None => Self::Path(model),
         })
+    }
+
+    /// The model that a word of the command line names: as `--model` takes it, or `demo`, where nothing else has that name.
+    pub(crate) fn named(model: PathBuf, notices: Notices) -> Result<Self> {
+        if model == Path::new("demo") && !model.exists() {
+            return Ok(Self::Demo);
+        }
+        Self::new(ModelArgs { model: Some(model) }, notices)
     }
 
     /// Where its files lie.
@@ -118,6 +126,23 @@ impl Source {
             Some(path) if !lies_in(&tokenizer_directory(path)) => own_tokenizer(path),
             _ => self.tokenizer().map(Some),
         }
+    }
+
+    /// Pieces, special ids and chat template as plain data, to be written into another file; `None` where the model comes without a tokenizer.
+    pub(crate) fn vocabulary(&self, notices: Notices) -> Result<Option<Vocabulary>> {
+        let Some(path) = self.path() else {
+            return vocabulary::from_files(demo::pieces()?, demo::template_source()?, notices)
+                .map(Some);
+        };
+        if let Some(own) = vocabulary_of(path)? {
+            return Ok(Some(own));
+        }
+        let directory = tokenizer_directory(path);
+        if !lies_in(&directory) {
+            return Ok(None);
+        }
+        let pieces = PieceList::from_dir(&directory)?;
+        vocabulary::from_files(pieces, TemplateSource::from_dir(path)?, notices).map(Some)
     }
 
     /// The chat format: the one asked for, else Llama 2's own where the model's template is that or none, else the model's.

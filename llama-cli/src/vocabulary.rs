@@ -1,10 +1,12 @@
 //! What a GGUF file says about text, for the crates that do not read files of weights: pieces for the tokenizer, texts of special
-//! tokens for the chat template.
+//! tokens for the chat template. And the way back, for a GGUF file that is written.
 
 use anyhow::Result;
-use llama_chat_template::ChatTemplate;
-use llama_tokenizer::{Piece, PieceKind, SpecialTokens, Tokenizer};
-use llama_weights::Vocabulary;
+use llama_chat_template::{ChatTemplate, TemplateSource};
+use llama_tokenizer::{Piece, PieceKind, PieceList, SpecialTokens, Tokenizer};
+use llama_weights::{Vocabulary, VocabularyPiece};
+
+use crate::notice::Notices;
 
 pub(crate) fn tokenizer(vocabulary: Vocabulary) -> Result<Tokenizer> {
     let special = SpecialTokens {
@@ -44,6 +46,41 @@ pub(crate) fn jinja_template(vocabulary: &Vocabulary) -> Result<Option<ChatTempl
     let tokens = special_texts(vocabulary);
     let template = source.map(|source| ChatTemplate::jinja(source, &tokens, &vocabulary.origin));
     Ok(template.transpose()?)
+}
+
+/// The vocabulary of a tokenizer's own files, to be written.
+pub(crate) fn from_files(
+    list: PieceList,
+    source: TemplateSource,
+    notices: Notices,
+) -> Result<Vocabulary> {
+    if !list.is_exact {
+        notices.warn(format_args!(
+            "{}: expected the merges of a SentencePiece model, found others, which GGUF has no words for; some texts may get other ids from the written file",
+            list.origin
+        ));
+    }
+    let named = |name: &str| {
+        let mut tokens = source.tokens.named.iter();
+        let (_, text) = tokens.find(|(other, _)| other == name)?;
+        let id = list.pieces.iter().position(|piece| piece.text == *text)?;
+        u32::try_from(id).ok()
+    };
+    let pad = named("pad_token");
+    let pieces = list
+        .pieces
+        .into_iter()
+        .map(|piece| VocabularyPiece::new(piece.text, piece.score, piece.kind.number()));
+    let mut vocabulary = Vocabulary::new(list.origin, pieces.collect());
+    vocabulary.bos = list.special.bos;
+    vocabulary.eos = list.special.eos;
+    vocabulary.unk = list.special.unk;
+    vocabulary.pad = pad;
+    vocabulary.add_bos = list.special.add_bos;
+    vocabulary.add_eos = list.special.add_eos;
+    vocabulary.add_space_prefix = list.dummy_prefix;
+    vocabulary.chat_template = source.template;
+    Ok(vocabulary)
 }
 
 fn special_texts(vocabulary: &Vocabulary) -> llama_chat_template::SpecialTokens {

@@ -4,7 +4,7 @@ mod program;
 
 use program::program;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "generate",
     "chat",
     "score",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 13] = [
     "detokenize",
     "template",
     "inspect",
+    "quantize",
     "pull",
     "models",
     "doctor",

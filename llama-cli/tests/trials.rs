@@ -14,6 +14,8 @@ mod layers;
 #[path = "trials/lora.rs"]
 mod lora;
 mod program;
+#[path = "trials/quantized.rs"]
+mod quantized;
 #[path = "trials/reference.rs"]
 mod reference;
 #[cfg(unix)]
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     trials.extend(formats::trials());
     trials.extend(layers::trials());
     trials.extend(lora::trials());
+    trials.extend(quantized::trials());
     trials.extend(reference::trials());
     #[cfg(unix)]
     trials.extend(signals::trials());
