@@ -1,7 +1,7 @@
-//! One model in every form: the logits of transformers, and the same from Meta's one and two shards, from `.bin` files
-//! (`llama-weights/tests/golden/torch/generate.py`) and from GGUF (`golden/gguf/generate.py`) as from safetensors; and of GGUF's
-//! quantized types the logits of the weights as the `gguf` package dequantizes them. GPTQ and AWQ (`llama-weights/tests/golden/int4/generate.py`)
-//! give the logits of the weights as AutoGPTQ and AutoAWQ dequantize them.
+//! One random model in every form: the logits of transformers from safetensors, and the same from Meta's one and two shards, from
+//! `.bin` files (`llama-weights/tests/golden/torch/generate.py`) and from GGUF in F16 (`golden/gguf/generate.py`). Two more in GGUF
+//! as in safetensors; and of GGUF's quantized types the logits of the weights as the `gguf` package dequantizes them. GPTQ and AWQ
+//! (`llama-weights/tests/golden/int4/generate.py`) give the logits of the weights as AutoGPTQ and AutoAWQ dequantize them.
 //! And the same from GGUF files that we write.
 
 mod adapter;
@@ -42,6 +42,10 @@ fn torch() -> Vec<Trial> {
             Ok(Golden::read(&prompt)?.ids)
         }));
     }
+    let (prompt, gguf) = (expected.clone(), golden("tests/golden/gguf/torch-f16.gguf"));
+    trials.extend(same("torch-f16.gguf", gguf, safetensors.clone(), move || {
+        Ok(Golden::read(&prompt)?.ids)
+    }));
     trials.push(adapter::trial("safetensors/transformers", move |gpu| {
         let golden = Golden::read(&expected)?;
         // As parity.rs has it.

@@ -1,8 +1,8 @@
 """GGUF files written by the `gguf` Python package, and the logits of their models.
 
 Run by `cargo xtask golden` (needs gguf, numpy, safetensors), never by `cargo xtask ci`. Beside this file it writes, for checkpoints of
-../parity, NAME.gguf with the same weights, q and k rows in llama.cpp's interleaved order; and for weights that are quantized from the
-beginning, NAME.gguf and NAME.safetensors:
+../parity and for the one that llama-weights has in PyTorch's forms, NAME.gguf with the same weights, q and k rows in llama.cpp's
+interleaved order; and for weights that are quantized from the beginning, NAME.gguf and NAME.safetensors:
 
     input_ids i64 [n]            the prompt
     logits f32 [n, vocabulary]   of the weights as the package dequantizes them, computed in f64 with interleaved rotation
@@ -18,8 +18,14 @@ from safetensors.numpy import load_file, save_file
 HERE = Path(__file__).parent
 PARITY = HERE.parent / "parity"
 
-# checkpoint of ../parity -> type of its matrices
-SAME = {"gqa-8-to-1-f16": Kind.F16, "biases": Kind.F32}
+TORCH = HERE.parents[3] / "llama-weights" / "tests" / "golden" / "torch"
+
+# name -> (Hugging Face directory, type of the matrices)
+SAME = {
+    "gqa-8-to-1-f16": (PARITY / "gqa-8-to-1-f16", Kind.F16), "biases": (PARITY / "biases", Kind.F32),
+    # Its weights are bf16, each a number that f16 has too.
+    "torch-f16": (TORCH / "hf", Kind.F16),
+}
 
 LAYER = {
     "attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
@@ -83,9 +89,24 @@ def interleave(rows, heads):
     return np.ascontiguousarray(split.swapaxes(1, 2).reshape(rows.shape))
 
 
-def convert(name, kind):
-    config = json.loads((PARITY / name / "config.json").read_text())
-    tensors = load_file(PARITY / name / "model.safetensors")
+def load(path):
+    """As load_file, and bf16 as f32, which numpy has no type for."""
+    file = path.read_bytes()
+    length = int.from_bytes(file[:8], "little")
+    header = json.loads(file[8 : 8 + length])
+    if all(entry.get("dtype") != "BF16" for entry in header.values()):
+        return load_file(path)
+    tensors = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            begin, end = (8 + length + offset for offset in entry["data_offsets"])
+            tensors[name] = (np.frombuffer(file[begin:end], "<u2").astype("<u4") << 16).view("<f4").reshape(entry["shape"])
+    return tensors
+
+
+def convert(name, folder, kind):
+    config = json.loads((folder / "config.json").read_text())
+    tensors = load(folder / "model.safetensors")
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
     hidden, layers = config["hidden_size"], config["num_hidden_layers"]
     w = writer(HERE / f"{name}.gguf", hidden, config["intermediate_size"], heads, kv_heads, config.get("head_dim", hidden // heads),
@@ -200,8 +221,8 @@ def forward(weights, shape, ids):
 
 
 def main() -> None:
-    for name, kind in SAME.items():
-        convert(name, kind)
+    for name, (folder, kind) in SAME.items():
+        convert(name, folder, kind)
     for seed, (name, (shape, kinds)) in enumerate(QUANTIZED.items(), start=20261125):
         make(name, shape, kinds, seed)
 
