@@ -337,23 +337,46 @@ mod tests {
     fn what_would_fit_is_said() {
         use WeightChoice::{Auto, Q4_0};
         assert_eq!(said(Auto, 4096, 16), "it fits");
-        let at_12 = said(Auto, 4096, 12);
-        assert!(
-            at_12.starts_with("the model does not fit: it needs 14.")
-                && at_12.ends_with(
-                    "(weights 12.55, keys and values 2.00), and there are 12.00 GiB; --dtype q8_0 would fit, and slowly --gpu-layers 22"
-                ),
-            "{at_12}"
-        );
-        let at_14 = said(Auto, 4096, 14);
-        assert!(at_14.contains("; --dtype q8_0 or --ctx-size "), "{at_14}");
-        let at_4 = said(Auto, 4096, 4);
-        assert!(at_4.contains("; --dtype q4_0 with --ctx-size "), "{at_4}");
-        let at_5 = said(Q4_0, 4096, 5);
-        assert!(at_5.contains("; --ctx-size "), "{at_5}");
-        let at_1 = said(Auto, 4096, 1);
-        let end = "; no --dtype fits: choose a smaller model or another adapter";
-        assert!(at_1.ends_with(end), "{at_1}");
+        // GiB needed in all, of weights and there; then what would fit.
+        for (weights, needed, held, there, possible) in [
+            (
+                Auto,
+                "14.67",
+                "12.55",
+                12,
+                "--dtype q8_0 would fit, and slowly --gpu-layers 22",
+            ),
+            (
+                Auto,
+                "14.67",
+                "12.55",
+                14,
+                "--dtype q8_0 or --ctx-size 2704 would fit",
+            ),
+            (
+                Auto,
+                "14.67",
+                "12.55",
+                4,
+                "--dtype q4_0 with --ctx-size 704 would fit",
+            ),
+            (Q4_0, "5.65", "3.53", 5, "--ctx-size 2752 would fit"),
+            (
+                Auto,
+                "14.67",
+                "12.55",
+                1,
+                "no --dtype fits: choose a smaller model or another adapter",
+            ),
+        ] {
+            assert_eq!(
+                said(weights, 4096, there),
+                format!(
+                    "the model does not fit: it needs {needed} GiB of the adapter's memory (weights {held}, keys and values 2.00), \
+                     and there are {there}.00 GiB; {possible}"
+                )
+            );
+        }
     }
 
     #[test]

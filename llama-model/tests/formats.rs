@@ -43,9 +43,12 @@ fn torch() -> Vec<Trial> {
         }));
     }
     let (prompt, gguf) = (expected.clone(), golden("tests/golden/gguf/torch-f16.gguf"));
-    trials.extend(same("torch-f16.gguf", gguf, safetensors.clone(), move || {
-        Ok(Golden::read(&prompt)?.ids)
-    }));
+    trials.extend(same(
+        "torch-f16.gguf",
+        gguf,
+        safetensors.clone(),
+        move || Ok(Golden::read(&prompt)?.ids),
+    ));
     trials.push(adapter::trial("safetensors/transformers", move |gpu| {
         let golden = Golden::read(&expected)?;
         // As parity.rs has it.

@@ -160,6 +160,33 @@ fn a_missing_tensor() {
     );
 }
 
+/// Found by fuzzing: every missing name is made for the error, which the limit of 4,096 layers bounds to some 4 MiB.
+#[test]
+fn more_layers_than_the_file_has_tensors() {
+    let file = with(|gguf| gguf.set("llama.block_count", crate::writer::Value::U32(4096)));
+    let parts = [
+        "attn_norm",
+        "attn_q",
+        "attn_k",
+        "attn_v",
+        "attn_output",
+        "ffn_norm",
+        "ffn_gate",
+        "ffn_up",
+        "ffn_down",
+    ];
+    let names = (1..).flat_map(|layer| parts.map(|part| format!("\"blk.{layer}.{part}.weight\"")));
+    let listed: Vec<String> = names.take(16).collect();
+    assert_eq!(
+        refused(&file),
+        format!(
+            "FILE: expected 36867 tensors by the configuration, found 36855 missing: {} and 36839 more; \
+             weights and configuration are of different models, or files are missing",
+            listed.join(", ")
+        )
+    );
+}
+
 #[test]
 fn a_tensor_of_another_shape() {
     assert_eq!(

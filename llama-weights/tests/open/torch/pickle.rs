@@ -5,6 +5,15 @@ use crate::fixture::tensors;
 
 const TRUSTED: &str = "the file is damaged or hostile, take it from a source you trust";
 
+/// The refusal of a global; `found` is what is quoted.
+fn not_allowed(at: usize, found: &str) -> String {
+    format!(
+        "byte {at}: expected a global that rebuilds tensors (torch._utils._rebuild_tensor_v2, torch._utils._rebuild_parameter, \
+         collections.OrderedDict or a storage type of torch), found \"{found}\"; nothing was run, take the checkpoint from a \
+         source you trust"
+    )
+}
+
 #[test]
 fn os_system_by_global_and_reduce() {
     let victim = tempfile::tempdir().expect("a temporary directory");
@@ -14,12 +23,7 @@ fn os_system_by_global_and_reduce() {
     pickle.extend((command.len() as u32).to_le_bytes());
     pickle.extend(command.bytes());
     pickle.extend(b"tR.");
-    assert_eq!(
-        refused_pickle(pickle),
-        "byte 2: expected a global that rebuilds tensors (torch._utils._rebuild_tensor_v2, torch._utils._rebuild_parameter, \
-         collections.OrderedDict or a storage type of torch), found \"os.system\"; nothing was run, take the checkpoint from a \
-         source you trust"
-    );
+    assert_eq!(refused_pickle(pickle), not_allowed(2, "os.system"));
     assert!(!touched.exists());
 }
 
@@ -42,21 +46,16 @@ fn globals_outside_the_list() {
         // As a bare value, and where a storage's type stands.
         let bare = format!("\u{2}c{module}\n{name}\n.");
         let message = refused_pickle([b"\x80", bare.as_bytes()].concat());
-        let found = format!("found {:?}; nothing was run", format!("{module}.{name}"));
-        assert!(
-            message.starts_with("byte 2: expected a global that rebuilds tensors "),
-            "{message}"
-        );
-        assert!(message.contains(&found), "{message}");
+        let found = format!("{module}.{name}").escape_debug().to_string();
+        assert_eq!(message, not_allowed(2, &found));
     }
 }
 
 #[test]
 fn a_global_that_is_no_text() {
-    let message = refused_pickle(b"\x80\x02cos\xff\x1b[2J\nsystem\n.");
-    assert!(
-        message.contains("found \"os\u{fffd}\\u{1b}[2J.system\"; nothing was run"),
-        "{message}"
+    assert_eq!(
+        refused_pickle(b"\x80\x02cos\xff\x1b[2J\nsystem\n."),
+        not_allowed(2, "os\u{fffd}\\u{1b}[2J.system")
     );
 }
 
@@ -78,10 +77,7 @@ fn other_ways_to_a_global() {
     ] {
         let message = refused_pickle(pickle);
         if opcode == "GLOBAL" {
-            assert!(
-                message.contains("found \"os.system\"; nothing was run"),
-                "{message}"
-            );
+            assert_eq!(message, not_allowed(at, "os.system"));
             continue;
         }
         assert_eq!(
