@@ -11,7 +11,7 @@ use crate::interrupt::Interrupted;
 
 const RUN_TIME: u8 = 1;
 const USAGE: u8 = 2;
-const MODEL_FILE: u8 = 3;
+pub(crate) const MODEL_FILE: u8 = 3;
 #[cfg(feature = "hub")]
 const AUTHORISATION: u8 = 4;
 #[cfg(feature = "hub")]

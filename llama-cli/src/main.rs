@@ -31,6 +31,7 @@ mod sampling;
 mod size;
 mod source;
 mod startup;
+mod truncation;
 mod vocabulary;
 
 use std::process::ExitCode;

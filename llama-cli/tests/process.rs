@@ -108,6 +108,62 @@ mod signals {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn a_file_truncated_while_mapped_is_exit_3() {
+        // The demo model and an embedding of 400 MB, which is a hole.
+        const ROWS: u64 = 1 << 20;
+        let directory = super::program::demo_copy(&["config.json", "model.safetensors"]);
+        let demo = super::program::demo_directory();
+        let config = std::fs::read_to_string(demo.join("config.json")).expect("readable");
+        let mut config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
+        let width = config["hidden_size"].as_u64().expect("a number");
+        config["vocab_size"] = ROWS.into();
+        let weights = std::fs::read(demo.join("model.safetensors")).expect("readable");
+        let header = 8 + u64::from_le_bytes(weights[..8].try_into().expect("8 bytes"));
+        let mut tensors: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(&weights[8..header as usize]).expect("JSON");
+        tensors.retain(|name, _| name != "__metadata__");
+        let mut end = 0;
+        for (name, tensor) in &mut tensors {
+            if name.contains("embed_tokens") || name.contains("lm_head") {
+                tensor["shape"] = [ROWS, width].into();
+            }
+            let shape = tensor["shape"].as_array().expect("a list");
+            let elements: u64 = shape.iter().filter_map(|size| size.as_u64()).product();
+            let begin = end;
+            end += 2 * elements;
+            tensor["dtype"] = "F16".into();
+            tensor["data_offsets"] = [begin, end].into();
+        }
+        let path = directory.path().join("model.safetensors");
+        let header = serde_json::to_vec(&tensors).expect("JSON");
+        let start = [&(header.len() as u64).to_le_bytes(), header.as_slice()].concat();
+        std::fs::write(directory.path().join("config.json"), config.to_string()).expect("written");
+        std::fs::write(&path, &start).expect("written");
+        let file = std::fs::File::options().write(true).open(&path);
+        let file = file.expect("opened");
+        file.set_len(start.len() as u64 + end).expect("a hole");
+
+        let inspect = program(["inspect", "-q", "--check"]).model(directory.path());
+        let child = inspect.start();
+        let maps = format!("/proc/{}/maps", child.id());
+        while !std::fs::read_to_string(&maps).is_ok_and(|maps| maps.contains("model.safetensors")) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        file.set_len(start.len() as u64).expect("cut");
+        let ended = child.wait_with_output().expect("ends");
+        assert_eq!(
+            String::from_utf8_lossy(&ended.stderr),
+            format!(
+                "error: {}: expected files that stay whole while they are used, found one cut short by another program; \
+                 restore it and run again\n",
+                directory.path().display()
+            )
+        );
+        assert_eq!(ended.status.code(), Some(3));
+    }
+
+    #[test]
     fn a_signal_ends_a_program_that_waits_for_input() {
         for (signal, code) in [("INT", 130), ("TERM", 143)] {
             for args in [

@@ -16,7 +16,7 @@ use crate::{DType, Error, GenerationConfig, Hyperparameters, TensorRole, TensorV
 /// A checked checkpoint. Every tensor that the hyperparameters ask for is there, in the right shape and a readable type.
 ///
 /// Files stay mapped while it lives; the system pages them in when rows are read. Do not write to them or cut them
-/// meanwhile: reading a page that is gone ends the process (SIGBUS), as with every mapped file.
+/// meanwhile: reading a page that is gone raises SIGBUS, which ends the process unless it handles that, as with every mapped file.
 #[derive(Debug)]
 pub struct Checkpoint {
     pub(crate) format: Format,
