@@ -15,13 +15,14 @@ use crate::failure::usage;
 use crate::hub;
 use crate::lora;
 use crate::notice::Notices;
+use crate::truncation;
 use crate::vocabulary;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     Demo,
     Path(PathBuf),
-    /// In the Hub's cache: its name, and its directory or, of GGUF, its file.
+    /// In the Hub's cache: its name and its directory.
     Hub {
         name: String,
         path: PathBuf,
@@ -93,7 +94,10 @@ impl Source {
     pub(crate) fn checkpoint(&self, adapters: &LoraArgs, notices: Notices) -> Result<Opened> {
         let (mut checkpoint, directory) = match self.path() {
             None => demo::checkpoint()?,
-            Some(path) => (Checkpoint::open(path)?, None),
+            Some(path) => {
+                truncation::watch(path)?;
+                (Checkpoint::open(path)?, None)
+            }
         };
         for warning in checkpoint.warnings() {
             notices.warn(warning);
@@ -111,30 +115,25 @@ impl Source {
     }
 
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
-        let Some(path) = self.path() else {
-            return Ok(demo::tokenizer()?);
-        };
-        match own_tokenizer(path)? {
-            Some(tokenizer) => Ok(tokenizer),
-            None => Ok(Tokenizer::from_dir(&tokenizer_directory(path))?),
-        }
+        self.tokenizer_of(self.vocabulary()?)
     }
 
     /// The tokenizer, or `None` where the model comes without one. A broken one is an error.
     pub(crate) fn tokenizer_if_any(&self) -> Result<Option<Tokenizer>> {
+        let vocabulary = self.vocabulary()?;
         match self.path() {
-            Some(path) if !lies_in(&tokenizer_directory(path)) => own_tokenizer(path),
-            _ => self.tokenizer().map(Some),
+            Some(path) if vocabulary.is_none() && !lies_in(&tokenizer_directory(path)) => Ok(None),
+            _ => self.tokenizer_of(vocabulary).map(Some),
         }
     }
 
     /// Pieces, special ids and chat template as plain data, to be written into another file; `None` where the model comes without a tokenizer.
-    pub(crate) fn vocabulary(&self, notices: Notices) -> Result<Option<Vocabulary>> {
+    pub(crate) fn plain_vocabulary(&self, notices: Notices) -> Result<Option<Vocabulary>> {
         let Some(path) = self.path() else {
             return vocabulary::from_files(demo::pieces()?, demo::template_source()?, notices)
                 .map(Some);
         };
-        if let Some(own) = vocabulary_of(path)? {
+        if let Some(own) = self.vocabulary()? {
             return Ok(Some(own));
         }
         let directory = tokenizer_directory(path);
@@ -145,30 +144,58 @@ impl Source {
         vocabulary::from_files(pieces, TemplateSource::from_dir(path)?, notices).map(Some)
     }
 
-    /// The chat format: the one asked for, else Llama 2's own where the model's template is that or none, else the model's.
-    pub(crate) fn template(&self, format: Option<TemplateFormat>) -> Result<ChatTemplate> {
-        match (format, self.path()) {
-            (Some(TemplateFormat::Llama2), _) => Ok(ChatTemplate::native()),
-            (None, None) => Ok(demo::template()?),
-            (None, Some(path)) => match vocabulary_of(path)? {
-                Some(vocabulary) => vocabulary::template(&vocabulary),
-                None => Ok(ChatTemplate::from_dir(path)?),
-            },
-            (Some(TemplateFormat::Jinja), path) => {
-                let (template, place) = match path {
-                    None => (
-                        demo::jinja_template()?,
-                        "the built-in demo model".to_owned(),
-                    ),
-                    Some(path) => (
-                        match vocabulary_of(path)? {
-                            Some(vocabulary) => vocabulary::jinja_template(&vocabulary)?,
-                            None => ChatTemplate::jinja_from_dir(path)?,
-                        },
-                        path.display().to_string(),
-                    ),
+    /// The tokenizer, and the chat format: the one asked for, else Llama 2's own where the model's template is that or none, else
+    /// the model's. A vocabulary that lies in the weights is read once for both.
+    pub(crate) fn tokenizer_and_template(
+        &self,
+        format: Option<TemplateFormat>,
+    ) -> Result<(Tokenizer, ChatTemplate)> {
+        let vocabulary = self.vocabulary()?;
+        let template = self.template(vocabulary.as_ref(), format);
+        // Of two faults the tokenizer's is told.
+        Ok((self.tokenizer_of(vocabulary)?, template?))
+    }
+
+    /// The vocabulary that a file of weights holds itself: a GGUF file's.
+    fn vocabulary(&self) -> Result<Option<Vocabulary>> {
+        match self.path() {
+            // Whoever reads the tokenizer's files says it better where there is nothing.
+            Some(path) if path.exists() => Ok(Vocabulary::open(path)?),
+            _ => Ok(None),
+        }
+    }
+
+    fn tokenizer_of(&self, vocabulary: Option<Vocabulary>) -> Result<Tokenizer> {
+        Ok(match (vocabulary, self.path()) {
+            (Some(vocabulary), _) => vocabulary::tokenizer(vocabulary)?,
+            (None, Some(path)) => Tokenizer::from_dir(&tokenizer_directory(path))?,
+            (None, None) => demo::tokenizer()?,
+        })
+    }
+
+    fn template(
+        &self,
+        vocabulary: Option<&Vocabulary>,
+        format: Option<TemplateFormat>,
+    ) -> Result<ChatTemplate> {
+        match format {
+            Some(TemplateFormat::Llama2) => Ok(ChatTemplate::native()),
+            None => Ok(match (vocabulary, self.path()) {
+                (Some(vocabulary), _) => vocabulary::template(vocabulary)?,
+                (None, Some(path)) => ChatTemplate::from_dir(path)?,
+                (None, None) => demo::template()?,
+            }),
+            Some(TemplateFormat::Jinja) => {
+                let template = match (vocabulary, self.path()) {
+                    (Some(vocabulary), _) => vocabulary::jinja_template(vocabulary)?,
+                    (None, Some(path)) => ChatTemplate::jinja_from_dir(path)?,
+                    (None, None) => demo::jinja_template()?,
                 };
                 template.ok_or_else(|| {
+                    let place = match self.path() {
+                        Some(path) => path.display().to_string(),
+                        None => "the built-in demo model".to_owned(),
+                    };
                     usage(format!(
                         "{place}: expected a chat_template for --format jinja, found none; --format llama2 needs none"
                     ))
@@ -176,20 +203,6 @@ impl Source {
             }
         }
     }
-}
-
-/// The vocabulary that a file of weights holds itself: a GGUF file's.
-fn vocabulary_of(path: &Path) -> Result<Option<Vocabulary>> {
-    // Whoever reads the tokenizer's files says it better where there is nothing.
-    if !path.exists() {
-        return Ok(None);
-    }
-    Ok(Vocabulary::open(path)?)
-}
-
-/// The tokenizer that the weights bring themselves.
-fn own_tokenizer(path: &Path) -> Result<Option<Tokenizer>> {
-    vocabulary_of(path)?.map(vocabulary::tokenizer).transpose()
 }
 
 /// Where the tokenizer of a model lies: beside its weights, or one level up, where Meta's download script leaves the one

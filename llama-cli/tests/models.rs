@@ -116,6 +116,38 @@ fn a_cached_model_is_run_by_its_name() {
     );
 }
 
+/// Which of a snapshot's files a run opens is the rule for any directory.
+#[test]
+fn one_gguf_file_in_the_cache_is_the_model_and_several_are_a_question() {
+    let cache = Cache::new();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gguf/model.gguf");
+    let bytes = fs::read(file).expect("a GGUF file");
+    cache.put("org/gguf", COMMIT, "x.gguf", &bytes);
+    cache.name("org/gguf", "main", COMMIT);
+    let inspect = || {
+        cache
+            .program(&["inspect", "--json", "-m", "org/gguf"])
+            .run()
+    };
+    let snapshot = cache.snapshot("org/gguf", COMMIT);
+    let files = &inspect().json()["files"];
+    assert_eq!(files, &json!([shown(&snapshot.join("x.gguf"))]));
+    let ids = |model: &str| {
+        let args = ["tokenize", "-q", "Hello", "-m", model];
+        cache.program(&args).run().ok()
+    };
+    assert_eq!(ids("org/gguf"), ids(&shown(&snapshot.join("x.gguf"))));
+
+    cache.put("org/gguf", COMMIT, "y.gguf", &bytes);
+    assert_eq!(
+        inspect().error(3),
+        format!(
+            "{}: expected one GGUF file, found 2: \"x.gguf\", \"y.gguf\"; give one of them",
+            snapshot.display()
+        )
+    );
+}
+
 #[test]
 fn a_path_of_that_name_comes_first() {
     let cache = Cache::new();

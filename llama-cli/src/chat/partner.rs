@@ -41,14 +41,14 @@ impl Partner {
         let source = Source::new(args.model, notices)?;
         let checkpoint = source.checkpoint(&args.lora, notices)?;
         let opening = Some(Opening::begin(&args.device.adapter)?);
-        let tokenizer = source.tokenizer()?;
+        let (tokenizer, template) = source.tokenizer_and_template(None)?;
         prompt::same_vocabulary(&tokenizer, &checkpoint)?;
         let mut sampling = Sampling::new(args.sampling, checkpoint.generation_config())?;
         sampling.fall_back_to_eos(&checkpoint.eos_token_ids(), tokenizer.special_tokens().eos);
         let asked = args.device.memory.ctx_size.map(Into::into);
         Ok(Self {
             tokenizer,
-            template: source.template(None)?,
+            template,
             sampler: Sampler::new(&sampling.options)?,
             context: engine::context_size(asked, checkpoint.hyperparameters(), notices),
             sampling,

@@ -61,7 +61,7 @@ pub(crate) fn run(args: QuantizeArgs, interrupts: &Interrupts) -> Result<()> {
     let source = Source::named(args.input, notices)?;
     let checkpoint = source.checkpoint(&args.lora, notices)?;
     refuse_same(&checkpoint, &args.out)?;
-    let vocabulary = source.vocabulary(notices)?;
+    let vocabulary = source.plain_vocabulary(notices)?;
     if vocabulary.is_none() {
         notices.note(format_args!(
             "{}: no tokenizer, so the file gets no vocabulary; it answers to --ids alone",

@@ -41,10 +41,8 @@ impl<'a> From<&'a Segment> for Part<'a> {
 pub(crate) fn run(args: TemplateArgs) -> Result<()> {
     let source = Source::new(args.model, Notices::new(&args.output))?;
     let messages = parse_messages(&prompt::read_input(&args.messages)?)?;
-    let tokenizer = source.tokenizer()?;
-    let segments = source
-        .template(args.format)?
-        .render(&messages, &RenderOptions::default())?;
+    let (tokenizer, template) = source.tokenizer_and_template(args.format)?;
+    let segments = template.render(&messages, &RenderOptions::default())?;
     // Also without --json: a prompt that cannot be encoded is none.
     let ids = prompt::encode_segments(&tokenizer, &segments)?;
     let mut output = Output::new();

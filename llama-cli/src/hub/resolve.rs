@@ -13,7 +13,7 @@ use crate::notice::Notices;
 /// How many files an error lists.
 const MOST_LISTED: usize = 8;
 
-/// A repository, and where its files lie.
+/// A repository, and the directory that its files lie in. Which of them are the model, the reader of weights decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Resolved {
     pub(crate) reference: Reference,
@@ -23,8 +23,7 @@ pub(crate) struct Resolved {
 /// What `model` means where it is no path: `None` where it is one, or cannot be a repository.
 ///
 /// # Errors
-/// The repository is not in the cache and was not pulled, or holds several models: exit code 3. And whatever a pull
-/// that the user agreed to fails with.
+/// The repository is not in the cache and was not pulled: exit code 3. And whatever a pull that the user agreed to fails with.
 pub(crate) fn resolve(model: &Path, notices: Notices) -> Result<Option<Resolved>> {
     if fs::symlink_metadata(model).is_ok() {
         return Ok(None);
@@ -43,8 +42,10 @@ pub(crate) fn resolve(model: &Path, notices: Notices) -> Result<Option<Resolved>
         },
     };
     notices.detail(format_args!("{reference}: {}", snapshot.display()));
-    let path = model_in(&reference, snapshot)?;
-    Ok(Some(Resolved { reference, path }))
+    Ok(Some(Resolved {
+        reference,
+        path: snapshot,
+    }))
 }
 
 /// The command that fetches a repository.
@@ -112,84 +113,4 @@ fn absent(reference: &Reference, environment: &Environment, cache: &Cache) -> Ba
         cache.root().display(),
         how_to_pull(reference)
     ))
-}
-
-/// A snapshot is a model's directory, but for GGUF, where one file is a model.
-fn model_in(reference: &Reference, snapshot: PathBuf) -> Result<PathBuf> {
-    if snapshot.join("config.json").exists() {
-        return Ok(snapshot);
-    }
-    let entries = fs::read_dir(&snapshot).into_iter().flatten();
-    let mut models: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".gguf") && !is_later_part(name))
-        .collect();
-    models.sort();
-    match models.as_slice() {
-        [] => Ok(snapshot),
-        [model] => Ok(snapshot.join(model)),
-        several => {
-            let shown = several.iter().take(MOST_LISTED).cloned();
-            Err(BadModel(format!(
-                "{reference}: expected one GGUF model, found {}: {}; name the file, in {}",
-                several.len(),
-                shown.collect::<Vec<_>>().join(", "),
-                snapshot.display()
-            ))
-            .into())
-        }
-    }
-}
-
-/// `NAME-00002-of-00003.gguf`: a split model is named by its first part.
-fn is_later_part(name: &str) -> bool {
-    let stem = name.trim_end_matches(".gguf");
-    let mut words = stem.rsplit('-');
-    let (count, of, number) = (words.next(), words.next(), words.next());
-    let is_number = |word: &str| word.len() == 5 && word.bytes().all(|byte| byte.is_ascii_digit());
-    of == Some("of")
-        && count.is_some_and(is_number)
-        && number.is_some_and(|n| is_number(n) && n != "00001")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_split_model_is_its_first_part() {
-        assert!(is_later_part("llama-2-70b.Q4_K_M-00002-of-00003.gguf"));
-        for first in [
-            "llama-2-70b.Q4_K_M-00001-of-00003.gguf",
-            "llama-2-7b.Q4_K_M.gguf",
-            "a-of-b.gguf",
-        ] {
-            assert!(!is_later_part(first), "{first}");
-        }
-    }
-
-    #[test]
-    fn one_gguf_file_is_the_model_and_several_are_a_question() {
-        let directory = tempfile::tempdir().unwrap();
-        let snapshot = || directory.path().to_owned();
-        let reference: Reference = "a/b".parse().unwrap();
-        assert_eq!(model_in(&reference, snapshot()).unwrap(), snapshot());
-        for part in ["x-00001-of-00002.gguf", "x-00002-of-00002.gguf"] {
-            fs::write(snapshot().join(part), "").unwrap();
-        }
-        assert_eq!(
-            model_in(&reference, snapshot()).unwrap(),
-            snapshot().join("x-00001-of-00002.gguf")
-        );
-        fs::write(snapshot().join("y.gguf"), "").unwrap();
-        assert_eq!(
-            model_in(&reference, snapshot()).unwrap_err().to_string(),
-            format!(
-                "a/b: expected one GGUF model, found 2: x-00001-of-00002.gguf, y.gguf; name the file, in {}",
-                snapshot().display()
-            )
-        );
-        fs::write(snapshot().join("config.json"), "{}").unwrap();
-        assert_eq!(model_in(&reference, snapshot()).unwrap(), snapshot());
-    }
 }
