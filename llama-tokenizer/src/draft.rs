@@ -193,7 +193,8 @@ impl Draft {
     }
 
     /// Makes the pieces that must never come from text control pieces: added control tokens, bos
-    /// and eos. The unknown piece and byte pieces stay what they are.
+    /// and eos. The unknown piece and byte pieces stay what they are. An added token of such a piece
+    /// is a control token whatever its file calls it.
     pub(crate) fn mark_control_pieces(&mut self) {
         let added = self
             .added
@@ -210,6 +211,11 @@ impl Draft {
                     piece.kind = PieceKind::Control;
                 }
             }
+        }
+        for token in &mut self.added {
+            let piece = self.pieces.get(token.id as usize);
+            let kind = piece.and_then(Option::as_ref).map(|piece| piece.kind);
+            token.control |= matches!(kind, Some(PieceKind::Control | PieceKind::Unknown));
         }
     }
 }

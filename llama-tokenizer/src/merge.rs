@@ -42,6 +42,8 @@ pub(crate) fn engine(draft: &mut Draft, vocabulary: &Vocabulary) -> Result<BPE, 
         texts.insert(piece.to_owned(), id);
     }
     let mut builder = BpeBuilder::new()
+        // Its cache is the thread's, not the engine's: what a tokenizer has encoded would stay there after it is gone.
+        .cache_capacity(0)
         .vocab_and_merges(texts, merges)
         .byte_fallback(byte_fallback)
         .fuse_unk(fuse_unknown);

@@ -240,3 +240,16 @@ proptest! {
         prop_assert_eq!(text, tokenizer.decode(&[&prompt, answer].concat()).unwrap());
     }
 }
+
+/// Found by fuzzing: the engine's cache belonged to the thread and stayed there.
+#[test]
+fn a_tokenizer_that_is_gone_holds_no_memory() {
+    let round = || {
+        let words: String = (0..2000).map(|n| format!("{:x} ", n * 7919)).collect();
+        from_json().encode(&words).unwrap().len()
+    };
+    // What is made once and kept.
+    round();
+    let rounds = allocation_counter::measure(|| assert!(round() > 2000));
+    assert_eq!(rounds.bytes_current, 0);
+}

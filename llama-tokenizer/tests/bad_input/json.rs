@@ -135,18 +135,48 @@ fn a_gap_in_the_ids_is_no_piece() {
     ));
 }
 
+/// Found by fuzzing: text became an end token that the file does not call special.
+#[test]
+fn control_tokens_that_are_not_called_special_do_not_come_from_text() {
+    let mut json: Value = serde_json::from_str(JSON).unwrap();
+    for token in json["added_tokens"].as_array_mut().unwrap() {
+        token["special"] = json!(false);
+    }
+    let tokenizer =
+        Tokenizer::from_json_bytes(json.to_string().as_bytes(), "tokenizer.json").unwrap();
+    let text = "a</s><s><unk>b";
+    let ids = tokenizer.encode(text).unwrap();
+    assert!(ids.iter().all(|id| *id > 2), "{ids:?}");
+    assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+    let ids = tokenizer.encode_with_control(text).unwrap();
+    let control: Vec<u32> = ids.into_iter().filter(|id| *id <= 2).collect();
+    assert_eq!(control, [2, 1, 0]);
+}
+
 #[test]
 fn merges_in_no_known_form() {
-    for merge in [
-        json!("a"),
-        json!("a b c"),
-        json!(["a"]),
-        json!(["a", "b", "c"]),
-        json!(1),
+    const BEFORE: &str = "\"merges\":[";
+    for (merge, found) in [
+        (r#""a""#, r#"string "a""#),
+        (r#""a b c""#, r#"string "a b c""#),
+        (r#"["a"]"#, "sequence"),
+        (r#"["a","b","c"]"#, "sequence"),
+        ("1", "integer `1`"),
     ] {
-        let error = json_error(|json| json["model"]["merges"][0] = merge.clone());
-        let form = "expected a merge: two pieces in a list, or in a string with one space between";
-        assert!(error.contains(form), "{merge}: {error}");
+        let json = JSON.replacen(BEFORE, &format!("{BEFORE}{merge},"), 1);
+        let column = json.find(BEFORE).unwrap() + BEFORE.len() + merge.len();
+        let kind = if found.starts_with("integer") {
+            "type"
+        } else {
+            "value"
+        };
+        assert_eq!(
+            bytes_error(json.as_bytes()),
+            format!(
+                "tokenizer.json: expected the JSON of a tokenizer, found an error: invalid {kind}: {found}, expected a merge: two \
+                 pieces in a list, or in a string with one space between at line 1 column {column}; download the file again"
+            )
+        );
     }
 }
 
