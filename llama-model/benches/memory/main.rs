@@ -1,5 +1,6 @@
 //! Speed and peak host memory of loading a checkpoint of 1.1 billion parameters (TinyLlama's shape, random weights, a file of
-//! 2.2 GB in the system's cache) as it is and converted, and of running it.
+//! up to 2.2 GB in the system's cache) as it is and converted, and of running it; beside a plain copy of the same file to the same
+//! adapter, and the reading alone.
 //!
 //! The bound is 512 MiB above the mapped file. How it is measured, in a process for each case: a thread reads the
 //! process's anonymous resident set (`/proc/self/statm`; pages of mapped files are not in it) every millisecond. A
@@ -7,11 +8,14 @@
 //! device *before* it are taken off, as far as that is certain: progress less what the ring may still hold. KV cache,
 //! activations and whatever else the driver keeps count as host memory, so the figure is an upper bound.
 //!
-//! `cargo bench -p llama-model --bench memory` (Linux; 5 GB of disk, as much memory as the weights on a software adapter).
+//! `cargo bench -p llama-model --bench memory [-- WORD…]` runs the cases whose name holds one of the words, all without (Linux; 3 GB
+//! of disk, as much memory as the weights on a software adapter).
+
+mod files;
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
@@ -22,6 +26,8 @@ use llama_model::llama_kernels::{Gpu, GpuOptions};
 use llama_model::llama_weights::{Checkpoint, DType, Hyperparameters, RopeScaling};
 use llama_model::{KvChoice, LoadOptions, Model, SessionOptions, WeightChoice};
 
+use files::Form;
+
 const MIB: f64 = (1 << 20) as f64;
 const BOUND_MIB: f64 = 512.0;
 /// What may be on its way through the loader's ring, and more.
@@ -29,11 +35,34 @@ const RING_BYTES: f64 = 128.0 * MIB;
 /// Names a case in the environment of the process that runs it.
 const CASE: &str = "LLAMA_BENCH_LOAD";
 
-const CASES: [(&str, DType, WeightChoice); 4] = [
-    ("f16 as it is", DType::F16, WeightChoice::F16),
-    ("bf16 to f16", DType::BF16, WeightChoice::F16),
-    ("f16 to q8_0", DType::F16, WeightChoice::Q8_0),
-    ("f16 to q4_0", DType::F16, WeightChoice::Q4_0),
+const CASES: [(&str, Form, DType, WeightChoice); 7] = [
+    (
+        "safetensors f16",
+        Form::Safetensors,
+        DType::F16,
+        WeightChoice::F16,
+    ),
+    (
+        "safetensors f16 to q8_0",
+        Form::Safetensors,
+        DType::F16,
+        WeightChoice::Q8_0,
+    ),
+    (
+        "safetensors f16 to q4_0",
+        Form::Safetensors,
+        DType::F16,
+        WeightChoice::Q4_0,
+    ),
+    (
+        "safetensors bf16 to f16",
+        Form::Safetensors,
+        DType::BF16,
+        WeightChoice::F16,
+    ),
+    ("gguf f16", Form::Gguf, DType::F16, WeightChoice::F16),
+    ("gguf q4_0", Form::Gguf, DType::Q4_0, WeightChoice::Q4_0),
+    ("meta f16", Form::Meta, DType::F16, WeightChoice::F16),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -45,14 +74,27 @@ fn main() -> Result<(), Box<dyn Error>> {
         return measure(case.parse()?, Path::new(&folder));
     }
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    // Words of the command line that are part of a case's name choose it.
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
     println!(
-        "case           weights on GPU    load       file    host's peak  (bound {BOUND_MIB} MiB)"
+        "case                     weights on GPU    load       file  plain copy    read  host's peak  (bound {BOUND_MIB} MiB)"
     );
     let mut over = false;
-    for (index, (_, dtype, _)) in CASES.iter().enumerate() {
-        let folder = folder.path().join(format!("{dtype:?}"));
+    let mut written = None;
+    for (index, (name, form, dtype, _)) in CASES.iter().enumerate() {
+        if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
+            continue;
+        }
+        let folder = folder.path().join(format!("{form:?} {dtype:?}"));
         if !folder.exists() {
-            write(*dtype, &folder)?;
+            // One file lies there at a time.
+            if let Some(other) = written.replace(folder.clone()) {
+                fs::remove_dir_all(other)?;
+            }
+            form.write(&Checkpoint::synthetic(shape(), *dtype, 0)?, &folder)?;
         }
         let mut run = Command::new(std::env::current_exe()?);
         let status = run.arg(&folder).env(CASE, index.to_string()).status()?;
@@ -66,12 +108,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Loads and runs one case, and prints its line.
 fn measure(case: usize, folder: &Path) -> Result<(), Box<dyn Error>> {
-    let (name, _, weights) = CASES[case];
+    let (name, form, dtype, weights) = CASES[case];
     let gpu = Gpu::new(&GpuOptions::default())?;
     // A hardware driver's device memory is not in the process: nothing is taken off.
     let in_process = gpu.adapter().is_software;
     let checkpoint = Checkpoint::open(folder)?;
-    let plan = llama_model::memory_plan(&shape(), DType::F16, weights, KvChoice::Auto, 2048);
+    let plan = llama_model::memory_plan(&shape(), dtype, weights, KvChoice::Auto, 2048);
     let grown = plan.weight_bytes as f64 / checkpoint.weight_bytes() as f64;
     let uploaded = AtomicU64::new(0);
     let finished = AtomicBool::new(false);
@@ -106,10 +148,13 @@ fn measure(case: usize, folder: &Path) -> Result<(), Box<dyn Error>> {
         let (loaded, gpu_bytes) = done?;
         Ok((peak, loaded.as_secs_f64(), gpu_bytes))
     })?;
+    let (read, copied) = plain_copy(&gpu, &folder.join(form.weights()))?;
     println!(
-        "{name:14} {:9.0} MiB  {loaded:6.2} s  {:5.2} GB/s  {:8.0} MiB",
+        "{name:24} {:9.0} MiB  {loaded:6.2} s  {:5.2} GB/s  {:5.2} GB/s {:7.2} {:8.0} MiB",
         gpu_bytes as f64 / MIB,
         checkpoint.weight_bytes() as f64 / loaded / 1e9,
+        copied / 1e9,
+        read / 1e9,
         peak / MIB
     );
     match peak / MIB > BOUND_MIB {
@@ -140,41 +185,47 @@ fn shape() -> Hyperparameters {
     }
 }
 
-/// A Hugging Face directory of random weights, written tensor by tensor.
-fn write(dtype: DType, folder: &Path) -> Result<(), Box<dyn Error>> {
-    let checkpoint = Checkpoint::synthetic(shape(), dtype, 0)?;
-    fs::create_dir(folder)?;
-    let mut header = serde_json::Map::new();
-    let mut end = 0;
-    for (_, view) in checkpoint.tensors() {
-        let begin = end;
-        end += view.n_bytes();
-        let entry = serde_json::json!({
-            "dtype": format!("{dtype:?}"), "shape": view.shape(), "data_offsets": [begin, end],
+/// Bytes per second of reading a file in pieces into one buffer; and of a file that goes to the adapter as it is, each of the pieces
+/// written into new device memory.
+fn plain_copy(gpu: &Gpu, file: &Path) -> Result<(f64, f64), Box<dyn Error>> {
+    use llama_model::llama_kernels::wgpu;
+    let read = pieces_per_second(file, |_| Ok(()))?;
+    let mut held = Vec::new();
+    let copied = pieces_per_second(file, |bytes| {
+        let buffer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: bytes.len().next_multiple_of(4) as u64,
+            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
         });
-        header.insert(view.name().to_owned(), entry);
-    }
-    let mut header = serde_json::to_vec(&header)?;
-    header.resize(header.len().next_multiple_of(8), b' ');
-    let mut file = BufWriter::new(File::create(folder.join("model.safetensors"))?);
-    file.write_all(&(header.len() as u64).to_le_bytes())?;
-    file.write_all(&header)?;
-    for (_, view) in checkpoint.tensors() {
-        for row in 0..view.n_rows() {
-            file.write_all(&view.rows(row..row + 1))?;
+        let whole = bytes.len() / 4 * 4;
+        gpu.queue().write_buffer(&buffer, 0, &bytes[..whole]);
+        gpu.queue().submit([]);
+        gpu.wait()?;
+        held.push(buffer);
+        Ok(())
+    })?;
+    Ok((read, copied))
+}
+
+/// Reads a file piece by piece, and does something with each. Bytes per second.
+fn pieces_per_second(
+    file: &Path,
+    mut each: impl FnMut(&[u8]) -> Result<(), Box<dyn Error>>,
+) -> Result<f64, Box<dyn Error>> {
+    /// As the loader's ring has them.
+    const PIECE: usize = 8 << 20;
+    let mut file = File::open(file)?;
+    let mut piece = vec![0; PIECE];
+    let (start, mut bytes) = (Instant::now(), 0);
+    loop {
+        let read = file.read(&mut piece)?;
+        if read == 0 {
+            return Ok(bytes as f64 / start.elapsed().as_secs_f64());
         }
+        bytes += read;
+        each(&piece[..read])?;
     }
-    file.flush()?;
-    let h = shape();
-    let config = serde_json::json!({
-        "model_type": "llama", "hidden_size": h.hidden_size, "num_hidden_layers": h.n_layers,
-        "num_attention_heads": h.n_heads, "num_key_value_heads": h.n_kv_heads,
-        "intermediate_size": h.ffn_size, "vocab_size": h.vocab_size,
-        "max_position_embeddings": h.max_position_embeddings, "rms_norm_eps": 1e-5,
-        "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": false,
-    });
-    fs::write(folder.join("config.json"), config.to_string())?;
-    Ok(())
 }
 
 /// The largest anonymous resident set less what had been uploaded before it was read, in bytes.
