@@ -26,17 +26,18 @@ pub fn template(input: &[u8]) -> bool {
         add_generation_prompt: true,
         now: SystemTime::UNIX_EPOCH,
     };
-    let template = if source.starts_with('{') && !source.starts_with("{%") && !source.starts_with("{{") {
-        ChatTemplate::from_config_json(source, "FILE")
-    } else {
-        let tokens = SpecialTokens {
-            bos: Some("<s>".into()),
-            eos: Some("</s>".into()),
-            named: vec![("unk_token".into(), "<unk>".into())],
-            others: vec!["<|im_start|>".into()],
+    let template =
+        if source.starts_with('{') && !source.starts_with("{%") && !source.starts_with("{{") {
+            ChatTemplate::from_config_json(source, "FILE")
+        } else {
+            let tokens = SpecialTokens {
+                bos: Some("<s>".into()),
+                eos: Some("</s>".into()),
+                named: vec![("unk_token".into(), "<unk>".into())],
+                others: vec!["<|im_start|>".into()],
+            };
+            ChatTemplate::jinja(source, &tokens, "FILE")
         };
-        ChatTemplate::jinja(source, &tokens, "FILE")
-    };
     let prompt = template
         .and_then(|template| Ok((template, messages?)))
         .and_then(|(template, messages)| template.render(&messages, &options));
@@ -65,11 +66,7 @@ fn dialogue() -> Vec<Message> {
 fn check(segments: &[Segment]) {
     let is_text = |segment: &Segment| matches!(segment, Segment::Text(_));
     assert!(!segments.contains(&Segment::Text(String::new())));
-    assert!(
-        segments
-            .windows(2)
-            .all(|pair| !pair.iter().all(is_text))
-    );
+    assert!(segments.windows(2).all(|pair| !pair.iter().all(is_text)));
 }
 
 fn refused(error: &Error) {

@@ -11,8 +11,9 @@ use llama_weights::{Checkpoint, Error, Vocabulary};
 use rawzip::ZipArchive;
 use tempfile::TempDir;
 
-/// Held at once beside what the input justifies: one chunk of converted values is 256 KiB.
-const ALLOCATION: u64 = 1 << 20;
+/// Held at once beside what the input justifies: a refusal names every missing tensor of 4,096 layers, the most that a
+/// configuration may have. One chunk of converted values is 256 KiB.
+const ALLOCATION: u64 = 6 << 20;
 /// Held at once per byte of input: a Q2_K block of 84 bytes is read as 1,024 bytes, and a metadata value of one byte is 32.
 const ALLOCATION_PER_BYTE: u64 = 64;
 
@@ -92,11 +93,7 @@ impl Room {
             return self.open("safetensors", "model.safetensors", input);
         }
         // As many bytes as the seed's tensors have.
-        let file = [
-            &(input.len() as u64).to_le_bytes(),
-            input,
-            &[0; 3808],
-        ];
+        let file = [&(input.len() as u64).to_le_bytes(), input, &[0; 3808]];
         self.open("safetensors", "model.safetensors", &file.concat())
     }
 
