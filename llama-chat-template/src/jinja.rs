@@ -16,7 +16,7 @@ use minijinja_contrib::pycompat;
 
 use crate::control::{self, ControlTokens};
 use crate::to_json::to_json;
-use crate::{Error, Message, RenderOptions, Segment, SpecialTokens, python};
+use crate::{Error, Message, RenderOptions, Segment, SpecialTokens, namespace, python};
 
 /// Work that any template may do, whatever the messages: about one unit per instruction and per 64 bytes.
 /// The longest published templates use a few thousand.
@@ -46,21 +46,28 @@ impl Jinja {
         };
 
         let mut environment = Environment::new();
-        environment.set_syntax(
-            SyntaxConfig::builder()
-                .trim_blocks(true)
-                .lstrip_blocks(true)
-                .build()
-                .map_err(syntax)?,
-        );
+        let spaces = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()
+            .map_err(syntax)?;
+        environment.set_syntax(spaces.clone());
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_unknown_method_callback(call_method);
         environment.add_filter("tojson", to_json);
         environment.add_filter("trim", trim);
         environment.add_function("raise_exception", raise_exception);
+        let as_value = namespace::used_as_value(&source, spaces);
         environment
             .add_template_owned(NAME, source)
             .map_err(syntax)?;
+        if let Some((name, line)) = as_value {
+            return Err(Error::Syntax {
+                origin: origin.to_owned(),
+                line: Some(line),
+                detail: format!("{name} used as a value, which only its attributes are"),
+            });
+        }
         Ok(Self {
             environment,
             control,

@@ -7,6 +7,7 @@ mod jinja;
 mod known;
 mod llama2;
 mod message;
+mod namespace;
 mod object;
 mod python;
 mod segment;

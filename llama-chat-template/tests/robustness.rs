@@ -91,6 +91,32 @@ fn endless_macro() {
     );
 }
 
+/// Found by fuzzing: printing it overflowed the stack, which aborts the process.
+#[test]
+fn a_namespace_that_holds_itself() {
+    for (template, name) in [
+        (
+            "{% set ns = namespace(a=0) %}\n{% set ns.n = ns %}{{ ns.n ~ 'x' }}",
+            "ns",
+        ),
+        (
+            "{% set ns = namespace(a=0) %}\n{% set x = [ns] %}{% set ns.n = x %}{{ x == [ns.n] }}",
+            "ns",
+        ),
+        (
+            "{% set ns = namespace(a=0) %}\n{% set x = [namespace(a=0)] %}{% set y = x[0] %}{% set y.n = y %}{{ y }}",
+            "namespace",
+        ),
+    ] {
+        refused(
+            template,
+            &format!(
+                "config.json: chat_template, line 2: expected a Jinja template, found a syntax error: {name} used as a value, which only its attributes are"
+            ),
+        );
+    }
+}
+
 #[test]
 fn class_mro_reaches_nothing() {
     refused(
