@@ -65,7 +65,7 @@ impl Jinja {
             return Err(Error::Syntax {
                 origin: origin.to_owned(),
                 line: Some(line),
-                detail: format!("{name} used as a value, which only its attributes are"),
+                detail: format!("namespace used as a value, {name}; only its attributes may be"),
             });
         }
         Ok(Self {

@@ -111,7 +111,7 @@ fn a_namespace_that_holds_itself() {
         refused(
             template,
             &format!(
-                "config.json: chat_template, line 2: expected a Jinja template, found a syntax error: {name} used as a value, which only its attributes are"
+                "config.json: chat_template, line 2: expected a Jinja template, found a namespace used as a value, {name}; only its attributes may be"
             ),
         );
     }
