@@ -207,6 +207,8 @@ impl From<Dtype> for WeightChoice {
             Dtype::F16 => Self::F16,
             Dtype::Q8_0 => Self::Q8_0,
             Dtype::Q4_0 => Self::Q4_0,
+            Dtype::Q4K => Self::Q4K,
+            Dtype::Q6K => Self::Q6K,
         }
     }
 }

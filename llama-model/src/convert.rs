@@ -86,13 +86,18 @@ impl Converter {
                 quant::quantize_q4_0(&self.floats, &mut self.blocks);
                 &self.blocks
             }
+            WeightFormat::Q4K => {
+                quant::quantize_q4_k(&self.floats, &mut self.blocks);
+                &self.blocks
+            }
+            WeightFormat::Q6K => {
+                quant::quantize_q6_k(&self.floats, &mut self.blocks);
+                &self.blocks
+            }
             // Held only where the file stores their values: see `holding`.
-            WeightFormat::Q5_1
-            | WeightFormat::Q2K
-            | WeightFormat::Q4K
-            | WeightFormat::Q5K
-            | WeightFormat::Q6K
-            | WeightFormat::Int4 => return None,
+            WeightFormat::Q5_1 | WeightFormat::Q2K | WeightFormat::Q5K | WeightFormat::Int4 => {
+                return None;
+            }
         })
     }
 }
@@ -125,7 +130,7 @@ fn largest_finite(values: &[f32]) -> f32 {
 fn largest_weight(format: WeightFormat) -> f32 {
     let half = f16::MAX.to_f32();
     match format {
-        WeightFormat::F16 => half,
+        WeightFormat::F16 | WeightFormat::Q4K | WeightFormat::Q6K => half,
         WeightFormat::Q8_0 => 127.0 * half,
         WeightFormat::Q4_0 => 8.0 * half,
         _ => f32::MAX,

@@ -21,6 +21,10 @@ pub enum WeightChoice {
     Q8_0,
     /// 4.5 bits a weight, in blocks of 32.
     Q4_0,
+    /// 4.5 bits a weight, in blocks of 256: nearer to the file's values than q4_0, and slower to make.
+    Q4K,
+    /// 6.6 bits a weight, in blocks of 256.
+    Q6K,
 }
 
 /// How the KV cache is to be held.
@@ -52,8 +56,13 @@ pub struct HeldOtherwise {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeldReason {
-    /// Blocks hold 32 or 256 weights of a row, and the rows have this many.
-    RowLength(usize),
+    /// The format's blocks hold so many weights of a row, of which the rows are no multiple.
+    RowLength {
+        /// Weights of a row.
+        columns: usize,
+        /// Weights of a block.
+        block: usize,
+    },
     /// The file stores weights of the matrix in this type, beside others of another type that kernels join with them: they were
     /// converted.
     Stored(DType),
@@ -86,9 +95,9 @@ impl std::fmt::Display for HeldOtherwise {
         let Self { matrix, format, .. } = self;
         let format = format.name();
         match self.reason {
-            HeldReason::RowLength(length) => write!(
+            HeldReason::RowLength { columns, block } => write!(
                 f,
-                "{matrix} is held in {format}: rows of {length} are not a multiple of 32"
+                "{matrix} is held in {format}: rows of {columns} are not a multiple of {block}"
             ),
             HeldReason::Stored(dtype) => write!(
                 f,
@@ -119,6 +128,8 @@ impl WeightChoice {
             (Self::F16, _) => Ok(WeightFormat::F16),
             (Self::Q8_0, _) => Ok(WeightFormat::Q8_0),
             (Self::Q4_0, _) => Ok(WeightFormat::Q4_0),
+            (Self::Q4K, _) => Ok(WeightFormat::Q4K),
+            (Self::Q6K, _) => Ok(WeightFormat::Q6K),
             (Self::Auto, [DType::F32 | DType::F16 | DType::BF16, ..] | []) => {
                 match stored.iter().find(|dtype| dtype.is_quantized()) {
                     Some(quantized) => Err(*quantized),
@@ -165,7 +176,8 @@ pub(crate) fn hold(
             Err(dtype) => return in_halves(HeldReason::Stored(dtype)),
         };
         if !format.takes_columns(columns) {
-            return in_halves(HeldReason::RowLength(columns));
+            let block = format.block_columns();
+            return in_halves(HeldReason::RowLength { columns, block });
         }
         match sections.last_mut() {
             Some(last) if last.format == format => last.rows += rows,
@@ -190,7 +202,7 @@ pub(crate) fn reason(
 ) -> Option<HeldReason> {
     let quantized = changed.iter().find(|dtype| dtype.is_quantized());
     match (choice, quantized, found) {
-        (_, _, Some(HeldReason::RowLength(_))) => found,
+        (_, _, Some(HeldReason::RowLength { .. })) => found,
         (WeightChoice::Auto, Some(dtype), _) => Some(HeldReason::Adapted(*dtype)),
         _ => found,
     }

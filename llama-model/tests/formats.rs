@@ -79,6 +79,20 @@ fn gguf() -> Vec<Trial> {
         }
     }
     trials.push(adapter::trial("blocks are held as they are", blocks_held));
+    trials.push(adapter::trial("q2_k.gguf/made q6_k", |gpu| {
+        let source = golden("tests/golden/gguf/q2_k.gguf");
+        let file = Written::new(&source, DType::Q6K)?;
+        let expected = logits(gpu, file.path(), WeightChoice::Auto, &PROMPT)?;
+        let found = logits(gpu, &source, WeightChoice::Q6K, &PROMPT)?;
+        expect_close(&found, &expected, 1e-6)
+    }));
+    trials.push(adapter::trial("q2_k.gguf/made q4_k", |gpu| {
+        let source = golden("tests/golden/gguf/q2_k.gguf");
+        let expected = logits(gpu, &source, WeightChoice::F32, &PROMPT)?;
+        let found = logits(gpu, &source, WeightChoice::Q4K, &PROMPT)?;
+        // Seven matrices one after the other, each weight off by up to a thirtieth of its group's range.
+        expect_close(&found, &expected, 0.35)
+    }));
     trials
 }
 

@@ -118,7 +118,16 @@ fn what_is_held_otherwise_is_listed() {
         .iter()
         .map(|held| (held.matrix.as_str(), held.format, held.reason))
         .collect();
-    let of_hidden = |matrix| (matrix, WeightFormat::F16, HeldReason::RowLength(100));
+    let of_hidden = |matrix| {
+        (
+            matrix,
+            WeightFormat::F16,
+            HeldReason::RowLength {
+                columns: 100,
+                block: 32,
+            },
+        )
+    };
     assert_eq!(
         found,
         [

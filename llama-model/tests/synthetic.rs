@@ -108,7 +108,13 @@ fn eighty_layers_stay_finite(gpu: &Gpu) -> Outcome {
 }
 
 fn memory_is_as_planned(gpu: &Gpu) -> Outcome {
-    for choice in [WeightChoice::F32, WeightChoice::F16, WeightChoice::Q4_0] {
+    for choice in [
+        WeightChoice::F32,
+        WeightChoice::F16,
+        WeightChoice::Q4_0,
+        WeightChoice::Q4K,
+        WeightChoice::Q6K,
+    ] {
         let model = model(gpu, &shape(), choice, 0)?;
         let plan = memory_plan(&shape(), DType::F16, choice, KvChoice::Auto, 32);
         assert_eq!(model.weight_bytes(), plan.weight_bytes, "{choice:?}");

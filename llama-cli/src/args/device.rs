@@ -54,8 +54,9 @@ pub(crate) struct MemoryArgs {
         env = "LLAMA_DTYPE",
         hide_env_values = true,
         hide_possible_values = true,
-        long_help = "How weights are held on the GPU: auto, f32, f16, q8_0 or q4_0. auto is the file's own format; bf16 \
-                     becomes f16 where every value is in its range, else f32; f32 becomes f16"
+        long_help = "How weights are held on the GPU: auto, f32, f16, q8_0, q6_k, q4_k or q4_0. auto is the file's own format; \
+                     bf16 becomes f16 where every value is in its range, else f32; f32 becomes f16. q4_k and q6_k are made \
+                     slowly, some 50 MB/s a core: `quantize` makes a file of them once"
     )]
     pub(crate) dtype: Dtype,
     /// How keys and values are held
@@ -110,6 +111,10 @@ pub(crate) enum Dtype {
     F16,
     #[value(name = "q8_0")]
     Q8_0,
+    #[value(name = "q6_k")]
+    Q6K,
+    #[value(name = "q4_k")]
+    Q4K,
     #[value(name = "q4_0")]
     Q4_0,
 }

@@ -75,11 +75,13 @@ struct NotFinite {
     infinite: u64,
 }
 
-const DTYPES: [(&str, WeightChoice); 5] = [
+const DTYPES: [(&str, WeightChoice); 7] = [
     ("auto", WeightChoice::Auto),
     ("f32", WeightChoice::F32),
     ("f16", WeightChoice::F16),
     ("q8_0", WeightChoice::Q8_0),
+    ("q6_k", WeightChoice::Q6K),
+    ("q4_k", WeightChoice::Q4K),
     ("q4_0", WeightChoice::Q4_0),
 ];
 
