@@ -72,7 +72,7 @@ run_models() {
             bench "tiny-$dtype" --synthetic tiny --dtype "$dtype" --prompt 16 --gen 8 --reps 2 --profile
         done
     elif [ "$software" = true ]; then
-        for dtype in f16 q8_0 q4_0; do
+        for dtype in f16 q8_0 q6_k q4_k q4_0; do
             bench "110m-$dtype" --synthetic 110m --dtype "$dtype" --reps 3 --profile
         done
         bench demo --reps 3
@@ -80,8 +80,12 @@ run_models() {
             bench "shape-${shape%%,*}-f16" --synthetic "$shape" --dtype f16 --prompt 128 --gen 32 --reps 3
         done
     else
-        for dtype in f16 q8_0 q4_0; do
+        for dtype in f16 q8_0 q6_k q4_k q4_0; do
             bench "7b-$dtype" --synthetic 7b --dtype "$dtype" --profile
+        done
+        # What a speculation or a small batch costs, and a prompt of few tiles.
+        for rows in 2 4 8 64; do
+            bench "rows-$rows-7b-q4_0" --synthetic 7b --dtype q4_0 --prompt "$rows" --gen 0
         done
         bench 70b-q4_0 --synthetic 70b --dtype q4_0 --profile
         bench 13b-q4_0 --synthetic 13b --dtype q4_0
