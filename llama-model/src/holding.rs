@@ -3,7 +3,7 @@
 //! The one place where what a file stores ([`llama_weights::DType`]) and what kernels exist for
 //! ([`WeightFormat`]) meet.
 
-use llama_kernels::{KvFormat, Section, WeightFormat};
+use llama_kernels::{BLOCK, KvFormat, Section, WeightFormat};
 use llama_weights::DType;
 
 /// How matrices are to be held. Norms and biases are held in f32 always.
@@ -21,9 +21,10 @@ pub enum WeightChoice {
     Q8_0,
     /// 4.5 bits a weight, in blocks of 32.
     Q4_0,
-    /// 4.5 bits a weight, in blocks of 256: nearer to the file's values than q4_0, and slower to make.
+    /// 4.5 bits a weight, in blocks of 256: nearer to the file's values than q4_0, and slower to make. Rows that these do not divide are
+    /// held in q8_0.
     Q4K,
-    /// 6.6 bits a weight, in blocks of 256.
+    /// 6.6 bits a weight, in blocks of 256; else as `Q4K`.
     Q6K,
 }
 
@@ -165,10 +166,8 @@ pub(crate) fn hold(
     columns: usize,
 ) -> (Vec<Section>, Option<HeldReason>) {
     let rows = parts.iter().map(|(_, rows)| rows).sum();
-    let in_halves = |reason| {
-        let format = WeightFormat::F16;
-        (vec![Section { format, rows }], Some(reason))
-    };
+    let all_in = |format, reason| (vec![Section { format, rows }], Some(reason));
+    let in_halves = |reason| all_in(WeightFormat::F16, reason);
     let mut sections: Vec<Section> = Vec::new();
     for (stored, rows) in parts {
         let format = match choice.format(stored) {
@@ -177,7 +176,11 @@ pub(crate) fn hold(
         };
         if !format.takes_columns(columns) {
             let block = format.block_columns();
-            return in_halves(HeldReason::RowLength { columns, block });
+            let smaller = match WeightFormat::Q8_0 {
+                eight if block > BLOCK && eight.takes_columns(columns) => eight,
+                _ => WeightFormat::F16,
+            };
+            return all_in(smaller, HeldReason::RowLength { columns, block });
         }
         match sections.last_mut() {
             Some(last) if last.format == format => last.rows += rows,

@@ -140,6 +140,23 @@ fn rows_that_no_block_divides(gpu: &Gpu) -> Outcome {
         ))
     );
     assert_eq!(model.weight_format(), WeightFormat::Q8_0);
+    lively(&logits(&model)?)?;
+    // Blocks of 256 do not divide rows of 320, but those of q8_0 do.
+    let h = Hyperparameters {
+        ffn_size: 320,
+        ..shape()
+    };
+    let model = self::model(gpu, &h, WeightChoice::Q6K, 0)?;
+    let held: Vec<String> = (model.held_otherwise().iter())
+        .map(ToString::to_string)
+        .filter(|held| held.contains("down"))
+        .collect();
+    assert_eq!(
+        held,
+        [0, 1].map(|layer| format!(
+            "layer {layer} down is held in q8_0: rows of 320 are not a multiple of 256"
+        ))
+    );
     lively(&logits(&model)?)
 }
 

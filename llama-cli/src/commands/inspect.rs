@@ -75,6 +75,9 @@ struct NotFinite {
     infinite: u64,
 }
 
+/// Matrices of a dtype that are listed one by one as held otherwise; the JSON has all.
+const MOST_HELD: usize = 6;
+
 const DTYPES: [(&str, WeightChoice); 7] = [
     ("auto", WeightChoice::Auto),
     ("f32", WeightChoice::F32),
@@ -185,8 +188,14 @@ impl Report {
                 gibibytes(row.total_bytes)
             ))?;
         }
-        for Held { dtype, what } in &self.held_otherwise {
-            output.line(&format!("  with {dtype}, held otherwise: {what}"))?;
+        for of_dtype in self.held_otherwise.chunk_by(|a, b| a.dtype == b.dtype) {
+            for Held { dtype, what } in of_dtype.iter().take(MOST_HELD) {
+                output.line(&format!("  with {dtype}, held otherwise: {what}"))?;
+            }
+            if let Some(Held { dtype, .. }) = of_dtype.get(MOST_HELD) {
+                let more = of_dtype.len() - MOST_HELD;
+                output.line(&format!("  with {dtype}, held otherwise: {more} more"))?;
+            }
         }
         self.plan.print(output)?;
         if let Some(not_finite) = &self.not_finite {
