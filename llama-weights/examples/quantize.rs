@@ -1,51 +1,35 @@
-//! Writes a checkpoint as a GGUF file without a vocabulary, and says how fast.
+//! Writes a checkpoint as a GGUF file without a vocabulary, and says how fast; without arguments a synthetic one.
 //!
-//! ```sh
-//! cargo run --release -p llama-weights --example quantize -- Llama-2-7b-hf out.gguf q4_k
-//! ```
-//!
-//! Without arguments it makes a synthetic checkpoint, and writes it to memory.
+//! `cargo run --release -p llama-weights --example quantize -- Llama-2-7b-hf out.gguf q4_k`
 
-use std::error::Error;
-use std::fs::File;
-use std::io::{BufWriter, Cursor};
-use std::ops::ControlFlow;
-use std::path::Path;
-use std::time::Instant;
+use std::{error::Error, fs::File, io::BufWriter, ops::ControlFlow, path::Path, time::Instant};
 
 use llama_weights::{Checkpoint, DType, GgufOptions, GgufWriter, Hyperparameters, RopeScaling};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (checkpoint, out, dtype) = match arguments.as_slice() {
-        [source, out, name] => {
-            let dtype = DType::ALL.into_iter().find(|dtype| dtype.name() == name);
-            let dtype = dtype.ok_or("expected a type such as q4_k")?;
-            (Checkpoint::open(Path::new(source))?, Some(out), dtype)
-        }
-        [] => (synthetic()?, None, DType::Q4K),
+    let (checkpoint, out, name) = match arguments.as_slice() {
+        [source, out, name] => (
+            Checkpoint::open(Path::new(source))?,
+            File::create_new(out)?,
+            name.as_str(),
+        ),
+        [] => (synthetic()?, tempfile::tempfile()?, "q4_k"),
         _ => return Err("expected a checkpoint, a file to be written, and a type".into()),
     };
+    let dtype = DType::ALL.into_iter().find(|dtype| dtype.name() == name);
     let options = GgufOptions {
-        dtype,
+        dtype: dtype.ok_or("expected a type such as q4_k")?,
         vocabulary: None,
         name: None,
     };
-    let mut writer = GgufWriter::new(&checkpoint, &options)?;
-    let progress = &mut |_| ControlFlow::Continue(());
     let begin = Instant::now();
+    let mut writer = GgufWriter::new(&checkpoint, &options)?;
     // The header comes last, so that what is there before is read as no GGUF file.
-    match out {
-        Some(out) => writer.write(&mut BufWriter::new(File::create_new(out)?), progress)?,
-        None => writer.write(&mut Cursor::new(Vec::new()), progress)?,
-    };
-    let seconds = begin.elapsed().as_secs_f64();
-    let megabytes = checkpoint.weight_bytes() as f64 / 1e6;
-    println!(
-        "{megabytes:.0} MB became {:.0} MB in {seconds:.1} s: {:.0} MB/s",
-        writer.n_bytes() as f64 / 1e6,
-        megabytes / seconds
-    );
+    writer.write(&mut BufWriter::new(out), &mut |_| ControlFlow::Continue(()))?;
+    let (source, written) = (checkpoint.weight_bytes(), writer.n_bytes());
+    let speed = source as f64 / 1e6 / begin.elapsed().as_secs_f64();
+    println!("{source} bytes became {written} at {speed:.0} MB/s");
     Ok(())
 }
 
