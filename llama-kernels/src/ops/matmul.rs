@@ -3,9 +3,9 @@
 use super::RmsNorm;
 use super::matmul_combine::{MOST_PARTS, MatmulCombine, parts_in};
 use super::matvec::Matvec;
-use super::product::{MatmulOptions, Piece, Product};
+use super::product::{MatmulOptions, Piece, Product, variant_for};
 use super::shape::within;
-use crate::{Dispatch, Error, Gpu, Recorder, Tensor, Variant, WeightMatrix, WeightPiece};
+use crate::{Dispatch, Error, Gpu, Recorder, Tensor, WeightMatrix, WeightPiece};
 
 /// `out = x Wᵀ (+ bias) (+ out)` for any number of rows, x normed before where that is asked for: few go through
 /// [`Matvec`], more through the tiled kernel. Its meaning is [`reference::matmul`](crate::reference::matmul).
@@ -137,10 +137,9 @@ impl Tiled {
         out: &Tensor,
         options: MatmulOptions<'_>,
     ) -> Result<Option<Self>, Error> {
-        let constant = |variant: &Variant, name| variant.constant(name).unwrap_or(1);
         let least = |piece: &WeightPiece| {
-            let variant = gpu.select("matmul", &[("weight", piece.format().name())])?;
-            Ok(constant(variant, "LEAST_X_ROWS") as usize)
+            let variant = variant_for(gpu, "matmul", piece, &[])?;
+            Ok(variant.constant("LEAST_X_ROWS").unwrap_or(1) as usize)
         };
         let least_rows: Vec<usize> =
             (weight.pieces().iter().map(least)).collect::<Result<_, Error>>()?;

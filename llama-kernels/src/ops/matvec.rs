@@ -1,6 +1,6 @@
 //! Matrix × vector, for one or a few rows.
 
-use super::product::{MatmulOptions, Product};
+use super::product::{MatmulOptions, Product, variant_for};
 use super::shape::{fold, within};
 use crate::{Bind, Dispatch, Error, Gpu, KvFormat, Recorder, Tensor, WeightMatrix, WeightPiece};
 
@@ -62,10 +62,9 @@ impl Matvec {
         };
         let four = [("output", "rows"), ("columns", "four")];
         let has_four = |piece: &WeightPiece| {
-            let weight = ("weight", piece.format().name());
             // On software adapters tiles pay before it would.
             let pays = |variant| !gpu.capabilities().software || gpu.preferred() == Some(variant);
-            (gpu.select("matvec", &[weight, four[0], four[1]])).is_ok_and(pays)
+            variant_for(gpu, "matvec", piece, &four).is_ok_and(pays)
         };
         let fours = match x.rows() > 1 && weight.pieces().iter().all(has_four) {
             true => Self::bind(gpu, &product(&four))?,

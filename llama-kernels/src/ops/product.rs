@@ -1,7 +1,7 @@
 //! Operands of a product with a weight matrix: what matvec and matmul share.
 
 use super::shape::{expect, expect_at_least};
-use crate::{Bind, Dispatch, Error, Gpu, Tensor, Variant, WeightFormat, WeightMatrix, padded};
+use crate::{Bind, Dispatch, Error, Gpu, Tensor, Variant, WeightMatrix, WeightPiece, padded};
 
 /// What a product does besides `x Wᵀ`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -108,7 +108,7 @@ impl Product<'_> {
             partials: _,
         } = self.options;
         let bound = weight.pieces().iter().map(|piece| {
-            let variant = self.variant(gpu, piece.format())?;
+            let variant = variant_for(gpu, self.kernel, piece, self.slots)?;
             let pipeline = gpu.pipeline_with(variant, self.overrides)?;
             let rows = piece.rows() as u32;
             let args = Args {
@@ -150,11 +150,18 @@ impl Product<'_> {
         });
         bound.collect()
     }
+}
 
-    /// The variant for pieces of a format.
-    fn variant(&self, gpu: &Gpu, format: WeightFormat) -> Result<&'static Variant, Error> {
-        let mut slots = vec![("weight", format.name())];
-        slots.extend(self.slots);
-        gpu.select(self.kernel, &slots)
-    }
+/// The variant of a kernel for a row piece, whose format fills the slot weight; `slots` are the others.
+pub(super) fn variant_for(
+    gpu: &Gpu,
+    kernel: &str,
+    piece: &WeightPiece,
+    slots: &[(&'static str, &'static str)],
+) -> Result<&'static Variant, Error> {
+    let weight = ("weight", piece.format().name());
+    let slots: Vec<_> = std::iter::once(weight)
+        .chain(slots.iter().copied())
+        .collect();
+    gpu.select(kernel, &slots)
 }

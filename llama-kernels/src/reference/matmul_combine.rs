@@ -19,14 +19,8 @@ pub fn matmul_combine(
             .filter_map(|part| rows(part, columns).nth(row))
             .collect();
         for (i, out) in out.iter_mut().enumerate() {
-            let mut sum: f64 = parts.iter().map(|part| f64::from(part[i])).sum();
-            if let Some(bias) = epilogue.bias {
-                sum += f64::from(bias[i]);
-            }
-            if epilogue.accumulate {
-                sum += f64::from(*out);
-            }
-            *out = sum as f32;
+            let sum = parts.iter().map(|part| f64::from(part[i])).sum();
+            *out = epilogue.of(i, sum, *out);
         }
     }
 }

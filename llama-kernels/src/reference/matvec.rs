@@ -11,6 +11,19 @@ pub struct Epilogue<'a> {
     pub accumulate: bool,
 }
 
+impl Epilogue<'_> {
+    /// What column `i` becomes, given its sum and what stands there.
+    pub(super) fn of(&self, i: usize, mut sum: f64, stands: f32) -> f32 {
+        if let Some(bias) = self.bias {
+            sum += f64::from(bias[i]);
+        }
+        if self.accumulate {
+            sum += f64::from(stands);
+        }
+        sum as f32
+    }
+}
+
 /// `out[r, i] = Σ_c weight[i, c] · x[r, c]  (+ bias[i])  (+ out[r, i])`.
 ///
 /// `weight` is `[out_columns, columns]`, `x` is `[rows, columns]`, `out` is `[rows, out_columns]`,
@@ -29,14 +42,7 @@ pub fn matvec(
     for (x, out) in rows(x, columns).zip(rows_mut(out, out_columns)) {
         for (i, (weight, out)) in rows(weight, columns).zip(out).enumerate() {
             let product = |(&w, &x): (&f32, &f32)| f64::from(w) * f64::from(x);
-            let mut sum: f64 = weight.iter().zip(x).map(product).sum();
-            if let Some(bias) = epilogue.bias {
-                sum += f64::from(bias[i]);
-            }
-            if epilogue.accumulate {
-                sum += f64::from(*out);
-            }
-            *out = sum as f32;
+            *out = epilogue.of(i, weight.iter().zip(x).map(product).sum(), *out);
         }
     }
 }

@@ -2,12 +2,10 @@
 
 use crate::ops::attention::HeadsArgs;
 use crate::ops::matvec::Matvec;
-use crate::ops::product::MatmulOptions;
+use crate::ops::product::{MatmulOptions, variant_for};
 use crate::ops::shape::{expect_heads, expect_no_sum, within};
 use crate::ops::{Matmul, Rope};
-use crate::{
-    Error, Gpu, KvCache, Recorder, StepBuffer, Tensor, WeightMatrix, WeightPiece, reference::Heads,
-};
+use crate::{Error, Gpu, KvCache, Recorder, StepBuffer, Tensor, WeightMatrix, reference::Heads};
 
 /// `qkv = rope(norm(x) Wᵀ (+ bias))`, with turned k, and v, written to the cache. Its meaning is
 /// [`reference::rms_norm`](crate::reference::rms_norm), [`reference::matmul`](crate::reference::matmul) and
@@ -43,15 +41,9 @@ impl HeadsMatmul {
         options.check(OP, weight, x, qkv, heads.qkv_columns())?;
         expect_heads(OP, heads, qkv, step, cache)?;
         expect_no_sum(OP, options.accumulate)?;
-        let slots = |piece: &WeightPiece| {
-            [
-                ("weight", piece.format().name()),
-                ("output", "heads"),
-                ("kv", cache.format().name()),
-            ]
-        };
-        let fused = options.bias.is_none()
-            && (weight.pieces().iter()).all(|piece| gpu.select("matvec", &slots(piece)).is_ok());
+        let slots = [("output", "heads"), ("kv", cache.format().name())];
+        let has_kernel = |piece| variant_for(gpu, "matvec", piece, &slots).is_ok();
+        let fused = options.bias.is_none() && weight.pieces().iter().all(has_kernel);
         let few = match fused {
             true => {
                 let args = gpu.uniform(OP, &HeadsArgs::new(heads, qkv, 0, cache))?;
