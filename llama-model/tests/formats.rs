@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use libtest_mimic::{Arguments, Failed, Trial};
 use llama_model::llama_kernels::Gpu;
 use llama_model::llama_weights::{Checkpoint, DType, GgufOptions, GgufWriter};
-use llama_model::{KvChoice, LoadOptions, Model, SessionOptions, WeightChoice, memory_plan};
+use llama_model::{KvChoice, Model, SessionOptions, WeightChoice, memory_plan};
 use safetensors::SafeTensors;
 
-use logits::{all_logits, expect_close};
+use logits::{all_logits, expect_close, load};
 
 const HELD: [(&str, WeightChoice); 3] = [
     ("f32", WeightChoice::F32),
@@ -111,8 +111,7 @@ fn blocks_held(gpu: &Gpu) -> Result<(), Failed> {
     ] {
         let file = golden("tests/golden/gguf").join(format!("{form}.gguf"));
         let checkpoint = Checkpoint::open(&file)?;
-        let go_on = &mut |_| ControlFlow::Continue(());
-        let model = Model::load(gpu, &checkpoint, &LoadOptions::default(), go_on)?;
+        let model = load(gpu, &checkpoint, WeightChoice::Auto)?;
         let found: Vec<String> = model
             .held_otherwise()
             .iter()
@@ -218,26 +217,22 @@ fn written() -> Vec<Trial> {
         "rope-linear",
         "three-shards",
     ] {
-        let source = golden("tests/golden/parity").join(form);
-        trials.push(adapter::trial(format!("written/{form}/f32"), move |gpu| {
-            let file = Written::new(&source, DType::F32)?;
-            let expected = logits(gpu, &source, WeightChoice::F32, &PROMPT)?;
-            expect_close(
-                &logits(gpu, file.path(), WeightChoice::F32, &PROMPT)?,
-                &expected,
-                1e-6,
-            )
-        }));
-        let source = golden("tests/golden/parity").join(form);
-        trials.push(adapter::trial(format!("written/{form}/f16"), move |gpu| {
-            let file = Written::new(&source, DType::F16)?;
-            let expected = logits(gpu, &source, WeightChoice::F16, &PROMPT)?;
-            expect_close(
-                &logits(gpu, file.path(), WeightChoice::F16, &PROMPT)?,
-                &expected,
-                1e-6,
-            )
-        }));
+        for (dtype, weights) in [
+            (DType::F32, WeightChoice::F32),
+            (DType::F16, WeightChoice::F16),
+        ] {
+            let source = golden("tests/golden/parity").join(form);
+            let name = format!("written/{form}/{dtype}");
+            trials.push(adapter::trial(name, move |gpu| {
+                let file = Written::new(&source, dtype)?;
+                let expected = logits(gpu, &source, weights, &PROMPT)?;
+                expect_close(
+                    &logits(gpu, file.path(), weights, &PROMPT)?,
+                    &expected,
+                    1e-6,
+                )
+            }));
+        }
     }
     for (dtype, tolerance) in [
         (DType::Q8_0, 2e-3),
@@ -342,14 +337,7 @@ fn golden(folder: &str) -> PathBuf {
 }
 
 fn model(gpu: &Gpu, form: &Path, weights: WeightChoice) -> Result<Model, Failed> {
-    let checkpoint = Checkpoint::open(form)?;
-    let go_on = &mut |_| ControlFlow::Continue(());
-    Ok(Model::load(
-        gpu,
-        &checkpoint,
-        &LoadOptions { weights },
-        go_on,
-    )?)
+    load(gpu, &Checkpoint::open(form)?, weights)
 }
 
 /// Of every position, with so many rows a step.

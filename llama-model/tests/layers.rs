@@ -2,6 +2,8 @@
 //! one device that holds them all.
 
 mod adapter;
+#[expect(dead_code, reason = "logits are compared bit for bit here")]
+mod logits;
 
 use std::ops::ControlFlow;
 
@@ -12,6 +14,8 @@ use llama_model::{
     Error, GenerationOptions, KvChoice, LoadOptions, Model, Placement, Progress, Sampler,
     SamplerOptions, Session, SessionOptions, Share, WeightChoice, placement_plan,
 };
+
+use logits::all_logits;
 
 type Outcome = Result<(), Failed>;
 
@@ -140,16 +144,6 @@ fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> 
         return Ok(());
     }
     Err(format!("{what}: found {found:?}, expected {expected:?}").into())
-}
-
-/// Of every position, one after the other.
-fn all_logits(session: &mut Session, ids: &[u32]) -> Result<Vec<f32>, Failed> {
-    let mut all = Vec::new();
-    session.logits_of_all(ids, &mut |_, logits| {
-        all.extend_from_slice(logits);
-        ControlFlow::Continue(())
-    })?;
-    Ok(all)
 }
 
 /// Bit for bit.

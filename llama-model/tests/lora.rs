@@ -18,7 +18,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use serde_json::json;
 
-use logits::{all_logits, expect_close};
+use logits::{all_logits, expect_close, load};
 
 /// What `cases.json` lists.
 #[derive(Clone, Deserialize)]
@@ -278,16 +278,6 @@ fn expected(case: &str) -> Result<(Vec<u32>, Vec<f32>), Failed> {
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/lora")
-}
-
-fn load(gpu: &Gpu, checkpoint: &Checkpoint, weights: WeightChoice) -> Result<Model, Failed> {
-    let go_on = &mut |_| ControlFlow::Continue(());
-    Ok(Model::load(
-        gpu,
-        checkpoint,
-        &LoadOptions { weights },
-        go_on,
-    )?)
 }
 
 /// Of every position, with an f32 cache.

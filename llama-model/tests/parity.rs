@@ -5,15 +5,14 @@ mod adapter;
 mod golden;
 mod logits;
 
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use golden::{Case, cases};
 use libtest_mimic::{Arguments, Failed};
 use llama_model::llama_kernels::Gpu;
 use llama_model::llama_weights::{Checkpoint, DType, quant};
-use llama_model::{KvChoice, LoadOptions, Model, Session, SessionOptions, WeightChoice};
-use logits::{all_logits, expect_close, largest};
+use llama_model::{KvChoice, Model, Session, SessionOptions, WeightChoice};
+use logits::{all_logits, expect_close, largest, load};
 use safetensors::tensor::{Dtype, TensorView};
 
 fn main() {
@@ -201,16 +200,6 @@ fn session(model: &Model, case: &Case, chunk: Option<usize>) -> Result<Session, 
         kv: KvChoice::F32,
         chunk,
     })?)
-}
-
-fn load(gpu: &Gpu, checkpoint: &Checkpoint, weights: WeightChoice) -> Result<Model, Failed> {
-    let go_on = &mut |_| ControlFlow::Continue(());
-    Ok(Model::load(
-        gpu,
-        checkpoint,
-        &LoadOptions { weights },
-        go_on,
-    )?)
 }
 
 impl Case {

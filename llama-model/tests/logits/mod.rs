@@ -1,9 +1,26 @@
-//! Logits of a whole prompt, and how close they are to others.
+//! A model of a checkpoint, its logits of a whole prompt, and how close they are to others.
 
 use std::ops::ControlFlow;
 
 use libtest_mimic::Failed;
-use llama_model::Session;
+use llama_model::llama_kernels::Gpu;
+use llama_model::llama_weights::Checkpoint;
+use llama_model::{LoadOptions, Model, Session, WeightChoice};
+
+/// On one device, with its weights held as asked.
+pub(crate) fn load(
+    gpu: &Gpu,
+    checkpoint: &Checkpoint,
+    weights: WeightChoice,
+) -> Result<Model, Failed> {
+    let go_on = &mut |_| ControlFlow::Continue(());
+    Ok(Model::load(
+        gpu,
+        checkpoint,
+        &LoadOptions { weights },
+        go_on,
+    )?)
+}
 
 /// Of every position, one after the other.
 pub(crate) fn all_logits(session: &mut Session, ids: &[u32]) -> Result<Vec<f32>, Failed> {
