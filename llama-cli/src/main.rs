@@ -19,6 +19,7 @@ mod lines;
 mod logits_file;
 mod lora;
 mod memory;
+mod named_file;
 mod new_file;
 mod notice;
 mod opening;

@@ -9,6 +9,7 @@ use anyhow::Result;
 use fs4::{FileExt, TryLockError};
 
 use crate::failure::{Disk, usage};
+use crate::named_file::is_at;
 use crate::notice::Notices;
 
 /// The file in the making, locked: what a killed process left is told from what another one is writing, and only the first is
@@ -189,20 +190,6 @@ fn directory(path: &Path) -> &Path {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     }
-}
-
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(ours), Ok(named)) => (ours.dev(), ours.ino()) == (named.dev(), named.ino()),
-        _ => false,
-    }
-}
-
-#[cfg(not(unix))]
-fn is_at(_: &File, path: &Path) -> bool {
-    path.exists()
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> anyhow::Error {

@@ -12,6 +12,7 @@ use super::digest::Etag;
 use crate::failure::Disk;
 use crate::hub::cache::Cache;
 use crate::hub::{Repository, Revision};
+use crate::named_file::is_at;
 
 /// One repository's folder.
 #[derive(Debug)]
@@ -128,22 +129,6 @@ fn place(blob: &Path, pointer: &Path, link: &dyn Fn(&Path) -> io::Result<()>) ->
         .or_else(|_| fs::hard_link(blob, &new))
         .or_else(|_| fs::rename(blob, &new))?;
     fs::rename(&new, pointer)
-}
-
-/// Whether the open file is the one that has this name now.
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(ours), Ok(named)) => (ours.dev(), ours.ino()) == (named.dev(), named.ino()),
-        _ => false,
-    }
-}
-
-/// An open file keeps its name.
-#[cfg(not(unix))]
-fn is_at(_: &File, _: &Path) -> bool {
-    true
 }
 
 #[cfg(unix)]
